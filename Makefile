@@ -1,0 +1,34 @@
+# Few words. Each sets itself up on a machine with python3, pip, make and git only.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check bench docs lock clean
+help:  ## list these words
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline -e .
+	@touch $@
+
+check: $(READY)  ## format, lint, types, floors, dependencies, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell src tests docs README.md
+
+test: $(READY)  ## every test that a green build means
+	$(BIN)/pytest -n 2 --dist worksteal
+
+lock: $(READY)  ## resolve requirements.lock again
+	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+	    --python-version 3.11 --extra examples --group dev pyproject.toml -o requirements.lock
+
+clean:  ## remove what these words made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
