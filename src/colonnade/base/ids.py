@@ -11,14 +11,13 @@ from colonnade.base import clock
 
 def uuid7() -> str:
     """A new UUIDv7 (RFC 9562) as 36 lower-case characters."""
-    ms = int(clock.now_s() * 1000)
-    tail = int.from_bytes(os.urandom(10), "big")
+    ms, fraction = divmod(clock.now_s() * 1000, 1)
     value = (
-        (ms & (1 << 48) - 1) << 80
+        (int(ms) & (1 << 48) - 1) << 80
         | 0x7 << 76
-        | (tail >> 68 & 0xFFF) << 64
+        | int(fraction * 4096) << 64  # the RFC's method 3: they sort within a millisecond too
         | 0b10 << 62
-        | (tail & (1 << 62) - 1)
+        | int.from_bytes(os.urandom(8), "big") >> 2
     )
     return str(UUID(int=value))
 

@@ -89,3 +89,21 @@ class Manifest:
     trained_until: str | None = None
     snapshot: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """What the ledger says of a model version.
+
+    Attributes:
+        digest: SHA-256 of the manifest's bytes: what approvals and deployments are bound to.
+        key_id: the key that signed the manifest.
+        files: file of the bundle -> blob digest, the manifest and its signature included.
+    """
+
+    run: str
+    digest: str
+    key_id: str
+    files: dict[str, str]
+    task: Task
+    trained_until: str | None

@@ -1,0 +1,83 @@
+"""``data``: tables, their versions, quarantine."""
+
+from __future__ import annotations
+
+import click
+import polars as pl
+
+from colonnade.cli import render
+from colonnade.cli.render import json_option, project_command
+from colonnade.data.ingest import QUARANTINE
+from colonnade.records.ref import Ref, parse
+from colonnade.records.table import TableVersion
+from colonnade.wiring import Workspace
+
+
+@click.group()
+def data() -> None:
+    """Tables, their versions and their bad rows."""
+
+
+@data.command("ls")
+@json_option
+@project_command
+def ls(workspace: Workspace, as_json: bool) -> None:
+    """The newest version of every table.
+
+    Example: colonnade data ls
+    """
+    session = workspace.session("data ls")
+    rows = []
+    for name in session.names("table"):
+        entry = session.version(Ref("table", name))
+        version = entry.read(TableVersion)
+        rows.append((entry.ref.short, version.rows, len(version.columns), entry.at, entry.id))
+    if as_json:
+        names = ("version", "rows", "columns", "at", "entry")
+        render.as_json("data ls", [dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        render.table(("version", "rows", "columns", "at", "entry"), rows)
+
+
+@data.command("show")
+@click.argument("table")
+@click.option("--rows", default=10, show_default=True, help="How many rows to print.")
+@json_option
+@project_command
+def show(workspace: Workspace, table: str, rows: int, as_json: bool) -> None:
+    """One version: how it was made, its columns, some rows.
+
+    Example: colonnade data show departures@2
+    """
+    session = workspace.session("data show")
+    entry = session.version(parse(f"table/{table}"))
+    if as_json:
+        render.as_json("data show", entry)
+        return
+    version = entry.read(TableVersion)
+    click.echo(f"{entry.ref.short}: {version.rows:,} rows, by {entry.actor} at {entry.at}")
+    with pl.Config(tbl_cols=-1, tbl_hide_dataframe_shape=True):
+        click.echo(session.scan(entry.ref).head(rows).collect())
+
+
+@data.command("quarantine")
+@click.argument("source")
+@click.option("--rows", default=10, show_default=True, help="How many rows to print.")
+@json_option
+@project_command
+def quarantine(workspace: Workspace, source: str, rows: int, as_json: bool) -> None:
+    """The rows of a source that broke its contract, with every reason.
+
+    Example: colonnade data quarantine flights
+    """
+    session = workspace.session("data quarantine")
+    name = QUARANTINE + source
+    newest = session.newest("table", name)
+    bad = pl.DataFrame() if newest is None else session.scan(newest.ref).collect()
+    if as_json:
+        render.as_json("data quarantine", bad.head(rows).to_dicts())
+        return
+    click.echo(f"{source}: {bad.height:,} rows in quarantine")
+    for row in bad.head(rows).iter_rows(named=True):
+        click.echo(f"{row['file']} row {row['row'] + 1}: {', '.join(row['reasons'])}")
+        click.echo(f"  {row['cells']}")

@@ -1,0 +1,103 @@
+"""The entry point: one lazy group of commands, one way to fail.
+
+A command's module is imported when the command is called: `colonnade --help` loads no engine.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from colonnade.base.errors import ColonnadeError
+
+# Before any engine is loaded: with two threads beside other work LightGBM and BLAS took ten times
+# as long as with one. A user's own value wins.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+COMMANDS: Final = {
+    "init": "start",
+    "run": "flow",
+    "up": "serving",
+    "serve": "serving",
+    "worker": "serving",
+    "status": "flow",
+    "data": "data",
+    "runs": "runs",
+    "model": "model",
+    "predict": "prediction",
+    "label": "prediction",
+    "report": "prediction",
+    "trace": "trace",
+    "audit": "audit",
+    "access": "access",
+}
+
+
+class Lazy(click.Group):
+    """A group that imports a command's module when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, in the order of the flow."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"colonnade.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="colonnade")
+def colonnade() -> None:
+    """Take a model from a laptop to production and keep it there.
+
+    Example: colonnade init --example flights my_flights
+    """
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    sys.exit(run(words))
+
+
+def run(words: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code.
+
+    0 done, 1 negative verdict, 2 usage, 3 refused by policy, 4 a dependency is unavailable.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    try:
+        result = colonnade.main(words, prog_name="colonnade", standalone_mode=False)
+    except ColonnadeError as error:
+        _show(error, as_json="--json" in words)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _show(error: ColonnadeError, *, as_json: bool) -> None:
+    if as_json:
+        body = {"code": error.code, "message": error.message, "fix": error.fix}
+        click.echo(json.dumps({"error": body}))
+        return
+    trace = getattr(error, "traceback", "")
+    if trace:
+        click.echo(trace.rstrip(), err=True)
+    click.secho(f"{error.code}: {error.message}", fg="red", err=True)
+    click.echo(f"  fix: {error.fix}", err=True)

@@ -1,0 +1,99 @@
+"""How answers look: JSON for programs, tables and trees for people."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import click
+from rich.console import Console
+from rich.tree import Tree
+
+from colonnade.records import canonical
+from colonnade.records.canonical import Json
+from colonnade.wiring import Workspace, open_workspace
+
+SHAPE = 1  # grows when the shape of a --json answer changes incompatibly
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def project_command(
+    function: Callable[Concatenate[Workspace, P], R],
+) -> Callable[P, R]:
+    """Give a command the opened project of ``--project`` (default: this folder)."""
+
+    @click.option(
+        "--project",
+        "folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path(),
+        envvar="COLONNADE_PROJECT",
+        help="Folder of the project; default: this one.",
+    )
+    @functools.wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> R:
+        folder = kwargs.pop("folder")
+        with open_workspace(Path(str(folder))) as workspace:
+            if workspace.first_key is not None:
+                click.echo(first_key(workspace.first_key), err=True)
+            return function(workspace, *args, **kwargs)
+
+    return command
+
+
+def json_option(function: Callable[P, R]) -> Callable[P, R]:
+    """The option ``--json``."""
+    option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+    return option(function)
+
+
+def first_key(key: str) -> str:
+    """What is said once about the administrator's key."""
+    return f"The administrator's API key, shown this once: {key}"
+
+
+def as_json(command: str, body: object) -> None:
+    """Print an answer for programs."""
+    click.echo(json.dumps({"shape": SHAPE, "command": command, "answer": canonical.plain(body)}))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under headings; nothing is cut, so that an id can be copied."""
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
+    for place, row in enumerate([list(columns), *texts]):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.secho(line.rstrip(), bold=place == 0)
+
+
+def tree(title: str, body: Mapping[str, Json]) -> None:
+    """Print nested values as a tree."""
+    root = Tree(f"[bold]{title}")
+    _grow(root, dict(body))
+    Console().print(root, soft_wrap=True)
+
+
+def _grow(branch: Tree, body: Json) -> None:
+    if isinstance(body, dict):
+        for name, value in body.items():
+            _leaf(branch, name, value)
+    elif isinstance(body, list):
+        for place, value in enumerate(body, start=1):
+            _leaf(branch, str(place), value)
+
+
+def _leaf(branch: Tree, name: str, value: Json) -> None:
+    if isinstance(value, dict | list) and value:
+        _grow(branch.add(f"[cyan]{name}"), value)
+    else:
+        text = "none recorded" if value in (None, [], {}) else str(value)
+        branch.add(f"[cyan]{name}[/] {_escaped(text)}")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,92 @@
+"""``serve``, ``worker`` and ``up``: the long-running roles."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from colonnade.cli.render import project_command
+from colonnade.lifecycle import service
+from colonnade.serve.log import LogSettings
+from colonnade.serve.segment import SpoolKey
+from colonnade.serve.supervisor import Options
+from colonnade.wiring import Workspace
+
+
+class _Stop:
+    """Turns true at SIGTERM or SIGINT."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked = True
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+    sys.stdout.flush()
+
+
+@click.command()
+@click.option("--port", type=int, help="Default: serving.port of the settings.")
+@project_command
+def serve(workspace: Workspace, port: int | None) -> None:
+    """Answer requests: endpoint workers, and the flusher of their predictions.
+
+    Example: colonnade serve --port 8500
+    """
+    _serve(workspace, port, _Stop())
+
+
+@click.command()
+@project_command
+def worker(workspace: Workspace) -> None:
+    """Carry out jobs: retraining that a report asked for.
+
+    Example: colonnade worker
+    """
+    session = workspace.session("worker")
+    service.work(session, workspace.project, workspace.folder, _Stop(), _say)
+
+
+@click.command()
+@click.option("--port", type=int, help="Default: serving.port of the settings.")
+@project_command
+def up(workspace: Workspace, port: int | None) -> None:
+    """Everything on one machine: endpoints, flusher and a worker.
+
+    Example: colonnade up
+    """
+    stop = _Stop()
+    words = [sys.executable, "-m", "colonnade", "worker", "--project", str(workspace.folder)]
+    with subprocess.Popen(words) as process:
+        try:
+            _serve(workspace, port, lambda: stop() or process.poll() is not None)
+        finally:
+            process.terminate()
+
+
+def _serve(workspace: Workspace, port: int | None, stopping: service.Stopping) -> None:
+    session = workspace.session("serve", actor="endpoint")
+    settings = workspace.settings.serving
+    key_id, secret = list(session.spool_keys().items())[-1]
+    options = Options(
+        spool=Path(workspace.spool),
+        key=SpoolKey(id=key_id, secret=secret),
+        host=settings.host,
+        port=settings.port if port is None else port,
+        workers=settings.workers,
+        log=LogSettings(mode=settings.log),
+    )
+    service.serve(session, options, stopping, _say)

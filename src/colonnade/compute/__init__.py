@@ -1,0 +1,1 @@
+"""Where work runs: the user's code as it is loaded, named by its digest, and called."""

@@ -1,0 +1,3 @@
+"""Source → contract → table: ingest, check, transform."""
+
+from __future__ import annotations

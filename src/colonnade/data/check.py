@@ -1,0 +1,198 @@
+"""Rows against a contract: good ones typed, bad ones with every reason, in one lazy pass.
+
+dataframely does the rules. What it does not do is done here: columns that nobody declared (it
+would drop them silently), cells that are not of their type, and numbers that a cast would cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import dataframely as dy
+import polars as pl
+
+from colonnade.base.errors import UsageError
+from colonnade.base.text import closest
+from colonnade.data import odcs
+from colonnade.data.cells import DTYPES, read_text
+from colonnade.records.contract import Column, Contract, LogicalType, RowRule, Scalar
+
+ROW: Final = "# row"
+_READABLE: Final = "? "  # prefix of the flag that a cell could be read
+_TYPES: Final[dict[LogicalType, Callable[[], dy.Column]]] = {
+    "string": partial(dy.String, nullable=True),
+    "integer": partial(dy.Int64, nullable=True),
+    "number": partial(dy.Float64, nullable=True),
+    "boolean": partial(dy.Bool, nullable=True),
+    "date": partial(dy.Date, nullable=True),
+    "timestamp": partial(dy.Datetime, nullable=True, time_zone="UTC"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of the rows of one file.
+
+    Attributes:
+        good: the rows that fulfil the contract, in its types.
+        bad: ``row`` (from 0), ``reasons`` (list of ``column|rule``) and ``cells`` (the row as it
+            came, JSON).
+        reasons: how many rows break each rule.
+    """
+
+    good: pl.DataFrame
+    bad: pl.DataFrame
+    reasons: dict[str, int]
+
+
+def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
+    """Split the rows of one file.
+
+    Raises:
+        UsageError: CN-CONTRACT-005, the file's columns are not the contract's; CN-CONTRACT-006, a
+            column has another type; CN-CONTRACT-007, a row rule cannot be evaluated.
+    """
+    raw = frame.with_row_index(ROW)
+    _check_columns(frame.collect_schema(), contract, what)
+    typed = raw.select(
+        pl.col(ROW).cast(pl.Int64),
+        *(
+            expression
+            for column in contract.columns
+            for expression in _typed(column, frame.collect_schema()[column.name], what)
+        ),
+    )
+    try:
+        good, failure = _schema(contract).filter(typed).collect_all()
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(
+            "CN-CONTRACT-007",
+            f"contract {contract.name}: a rule cannot be evaluated: {_first_line(error)}",
+            "mend the rowRule or the pattern in the contract",
+        ) from error
+    names = [column.name for column in contract.columns]
+    details = failure.details()
+    rules = [name for name in details.columns if details[name].dtype == pl.Enum]
+    reasons = pl.concat_list(
+        pl.when(pl.col(rule) == "invalid").then(pl.lit(rule)) for rule in rules
+    ).list.drop_nulls()
+    bad = details.select(pl.col(ROW).alias("row"), reasons.alias("reasons"))
+    return Checked(
+        good=good.select(names), bad=_with_cells(raw, bad, names), reasons=failure.counts()
+    )
+
+
+def _check_columns(schema: pl.Schema, contract: Contract, what: str) -> None:
+    declared = {column.name for column in contract.columns}
+    lacking = [name for name in declared if name not in schema]
+    extra = [name for name in schema if name not in declared]
+    if not lacking and not extra:
+        return
+    found = []
+    if lacking:
+        lacking.sort()
+        found.append(f"column {', '.join(lacking)} is missing ({closest(lacking[0], schema)})")
+    if extra:
+        found.append(f"column {', '.join(extra)} is not in the contract")
+    raise UsageError(
+        "CN-CONTRACT-005",
+        f"{what}: {'; '.join(found)}",
+        f"mend the file, or change contracts/{contract.name}.yaml; nothing was taken over",
+    )
+
+
+def _typed(column: Column, dtype: pl.DataType, what: str) -> tuple[pl.Expr, pl.Expr]:
+    cell = pl.col(column.name)
+    flag = f"{_READABLE}{column.name}"
+    if dtype == pl.String:
+        value = read_text(cell, column.type)
+        return value.alias(column.name), (cell.is_null() | value.is_not_null()).alias(flag)
+    found = odcs.logical(column.name, dtype)
+    if found != column.type and (found, column.type) != ("integer", "number"):
+        raise UsageError(
+            "CN-CONTRACT-006",
+            f"{what}: column {column.name} is {dtype}, the contract says {column.type}",
+            "write the file with the contract's type; nothing is rounded or guessed",
+        )
+    value = cell.cast(DTYPES[column.type], strict=False)
+    if column.type == "number":
+        value = pl.when(value.is_finite()).then(value)
+    return value.alias(column.name), (cell.is_null() | value.is_not_null()).alias(flag)
+
+
+def _schema(contract: Contract) -> type[dy.Schema]:
+    members: dict[str, object] = {ROW: dy.Int64()}
+    for column in contract.columns:
+        members[column.name] = _TYPES[column.type]()
+        members[_READABLE + column.name] = dy.Bool()
+        for name, condition in _conditions(column):
+            members[f"{column.name}|{name}"] = _rule(condition)
+    for rule in contract.rules:
+        members[f"row|{rule.name}"] = _rule(_row_condition(contract, rule))
+    return type(contract.name, (dy.Schema,), members)
+
+
+def _conditions(column: Column) -> Iterator[tuple[str, pl.Expr]]:
+    cell, readable = pl.col(column.name), pl.col(_READABLE + column.name)
+    yield column.type, readable
+    if column.required:
+        yield "required", cell.is_not_null() | ~readable
+    if column.unique:
+        yield "unique", cell.is_unique() | cell.is_null()
+    if column.minimum is not None:
+        yield "minimum", cell >= _literal(column, column.minimum)
+    if column.maximum is not None:
+        yield "maximum", cell <= _literal(column, column.maximum)
+    if column.min_length is not None:
+        yield "minLength", cell.str.len_chars() >= column.min_length
+    if column.max_length is not None:
+        yield "maxLength", cell.str.len_chars() <= column.max_length
+    if column.pattern is not None:
+        yield "pattern", cell.str.contains(column.pattern)
+    if column.enum:
+        values = pl.concat([_literal(column, value) for value in column.enum])
+        yield "enum", cell.is_in(values.implode())
+
+
+def _literal(column: Column, value: Scalar) -> pl.Expr:
+    if column.type in ("date", "timestamp"):
+        text = str(value)
+        literal = read_text(pl.lit(text), column.type)
+        if pl.select(literal).item() is None:
+            raise UsageError(
+                "CN-CONTRACT-008",
+                f"contract: column {column.name} is compared with {text!r}, which is no "
+                f"{column.type}",
+                "write 2013-01-31 for a date, 2013-01-31T00:00:00Z for a timestamp",
+            )
+        return literal
+    return pl.lit(value, dtype=DTYPES[column.type])
+
+
+def _row_condition(contract: Contract, rule: RowRule) -> pl.Expr:
+    try:
+        return pl.sql_expr(rule.sql)
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(
+            "CN-CONTRACT-007",
+            f"contract {contract.name}: row rule {rule.name!r} is no condition: "
+            f"{_first_line(error)}",
+            "write a condition such as arr_time > dep_time",
+        ) from error
+
+
+def _rule(condition: pl.Expr) -> object:
+    return dy.rule()(lambda _: condition)
+
+
+def _with_cells(raw: pl.LazyFrame, bad: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    cells = pl.struct(pl.col(name).cast(pl.String) for name in names).struct.json_encode()
+    rows = pl.col(ROW).cast(pl.Int64).alias("row")
+    return bad.join(raw.select(rows, cells.alias("cells")).collect(), on="row", how="left")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

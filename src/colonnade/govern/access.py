@@ -1,0 +1,93 @@
+"""Making actors and API keys. What a role permits is data: ``records.actor.ROLES``."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Final
+
+from colonnade.base.errors import NotFoundError
+from colonnade.govern.change import Change
+from colonnade.govern.session import Session
+from colonnade.govern.stores import Stores
+from colonnade.records.actor import Actor, Role
+from colonnade.records.ref import Ref
+
+ADMIN: Final = Actor("admin", frozenset[Role]({"admin"}))
+ENDPOINT: Final = Actor("endpoint", frozenset[Role]({"service"}))
+
+
+def first_start(stores: Stores) -> str | None:
+    """Make the local administrator and its API key; None where that was done before.
+
+    Returns:
+        The key's text. It is shown once: only its digest is kept.
+    """
+    with stores.database.write() as connection:
+        if stores.people.actor(ADMIN.name) is not None:
+            return None
+        change = Change(stores, connection, ADMIN.name)
+        for actor in (ADMIN, ENDPOINT):
+            stores.people.add(connection, actor)
+            change.append("grant", Ref("actor", actor.name), {"roles": sorted(actor.roles)})
+        public = {key: value.hex() for key, value in stores.keys.public().items()}
+        change.append("create", Ref("key", stores.keys.key_id), {"ed25519": public})
+        text = _new_key()
+        identifier = stores.people.add_key(connection, ADMIN.name, _digest(text))
+        change.append("create", Ref("key", identifier), {"actor": ADMIN.name})
+    return text
+
+
+def add_key(session: Session, stores: Stores, actor: str) -> tuple[str, str]:
+    """Make an API key for an actor; returns its id and its text, which is shown once.
+
+    Raises:
+        NotFoundError: CN-ACCESS-002, there is no such actor.
+        RefusedError: CN-ACCESS-001.
+    """
+    session.require("keys", Ref("actor", actor))
+    if stores.people.actor(actor) is None:
+        raise NotFoundError("CN-ACCESS-002", f"there is no actor {actor!r}", "colonnade access who")
+    text = _new_key()
+    with stores.database.write() as connection:
+        identifier = stores.people.add_key(connection, actor, _digest(text))
+        change = Change(stores, connection, session.actor.name)
+        change.append("create", Ref("key", identifier), {"actor": actor})
+    return identifier, text
+
+
+def revoke_key(session: Session, stores: Stores, identifier: str) -> None:
+    """Shut an API key out from now on.
+
+    Raises:
+        NotFoundError: CN-ACCESS-003, no key with this id opens.
+        RefusedError: CN-ACCESS-001.
+    """
+    session.require("keys", Ref("key", identifier))
+    with stores.database.write() as connection:
+        if not stores.people.revoke_key(connection, identifier):
+            raise NotFoundError(
+                "CN-ACCESS-003", f"no key {identifier!r} opens anything", "colonnade access who"
+            )
+        Change(stores, connection, session.actor.name).append("revoke", Ref("key", identifier), {})
+
+
+def rotate_root(session: Session, stores: Stores) -> str:
+    """Sign and encrypt with a new root key from now on; what the old one wrote stays readable.
+
+    Raises:
+        RefusedError: CN-ACCESS-001.
+    """
+    session.require("keys", Ref("key", "root"))
+    key_id = stores.keys.rotate()
+    public = stores.keys.public()[key_id].hex()
+    session.record("keys", "rotate", Ref("key", key_id), {"ed25519": {key_id: public}})
+    return key_id
+
+
+def _new_key() -> str:
+    return "cn_" + secrets.token_urlsafe(24)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

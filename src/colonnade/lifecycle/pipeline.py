@@ -1,0 +1,215 @@
+"""``colonnade run``: everything that is declared and not up to date, in the order of the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from colonnade.base.errors import NotFoundError
+from colonnade.base.text import closest
+from colonnade.data.ingest import ingest
+from colonnade.data.transform import transform
+from colonnade.govern.session import Session
+from colonnade.lifecycle import promote
+from colonnade.project import Model, Project, Source, Table
+from colonnade.records.entry import Entry
+from colonnade.records.ref import Ref
+from colonnade.records.run import Run, RunResult
+from colonnade.records.table import TableVersion
+from colonnade.train import fit
+
+State = Literal["done", "up to date", "left", "rejected"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What became of one step.
+
+    Attributes:
+        state: ``left``: another part decides (an endpoint's trigger); ``rejected``: a gate failed.
+        made: the version that holds now, ``name@version``.
+        why: what differed from the last time.
+    """
+
+    kind: Literal["source", "table", "model", "endpoint"]
+    name: str
+    state: State
+    made: str | None
+    detail: str
+    why: tuple[str, ...] = ()
+
+
+Progress = Callable[[Step], None]
+
+
+def run(
+    session: Session,
+    project: Project,
+    folder: Path,
+    names: Sequence[str] = (),
+    progress: Progress = lambda _: None,
+) -> list[Step]:
+    """Carry out what is wanted and not up to date.
+
+    Args:
+        session: whose actor may write, train and promote.
+        project: the declarations.
+        folder: the project's folder.
+        names: only these and what they are made from; empty for all. A model that is named is
+            fitted even where an endpoint's trigger would decide.
+        progress: told about each step when it is over.
+
+    Raises:
+        NotFoundError: CN-RUN-001, a name is not declared.
+        ColonnadeError: what the step that failed raises; steps before it stand.
+    """
+    steps: list[Step] = []
+
+    def over(step: Step) -> None:
+        steps.append(step)
+        progress(step)
+
+    for part in _wanted(project, names):
+        if isinstance(part, Source):
+            over(_source(session, part, folder))
+        elif isinstance(part, Table):
+            over(_table(session, part, folder))
+        else:
+            for step in _model(session, project, part, folder, forced=part.name in names):
+                over(step)
+    return steps
+
+
+def endpoint_of(project: Project, model: Model) -> str | None:
+    """The endpoint that answers with a model, None where it is not deployed."""
+    return next((e.name for e in project.endpoints.values() if e.model == model.name), None)
+
+
+def fitted(
+    session: Session, model: Model, folder: Path, table: Entry, champion: Entry | None, reason: str
+) -> tuple[fit.Fitted, bool]:
+    """The run of a model on a table version: the one that was made before, or a new one.
+
+    A run that a gate rejected is made again when it would meet another champion.
+
+    Returns:
+        The run, and whether this call made it.
+    """
+    key = fit.key_of(model, folder, table).digest
+    against = None if champion is None else champion.ref.short
+    for start in session.entries(kind="run", verb="start"):
+        known = start.read(Run)
+        if known.model != model.name or known.step != key:
+            continue
+        made = session.made_from(start.subject)
+        version = next((entry for entry in made if entry.verb == "register"), None)
+        for finish in session.entries(kind="run", verb="finish", subject=start.subject):
+            result = finish.read(RunResult)
+            if version is not None or result.champion == against:
+                return fit.Fitted(known.id, result, version), False
+    return fit.fit(session, model, folder, table, champion, reason), True
+
+
+def _wanted(project: Project, names: Sequence[str]) -> list[Source | Table | Model]:
+    known = {**project.sources, **project.tables, **project.models}
+    for name in names:
+        if name not in known:
+            raise NotFoundError(
+                "CN-RUN-001",
+                f"project {project.name} declares no {name!r}",
+                closest(name, known),
+            )
+    needed, waiting = set(), list(names or known)
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += project.inputs_of(name)
+    parts: list[Source | Table | Model] = [
+        *project.sources.values(),
+        *project.order(),
+        *project.models.values(),
+    ]
+    return [part for part in parts if part.name in needed]
+
+
+def _source(session: Session, source: Source, folder: Path) -> Step:
+    found = ingest(session, source, folder)
+    version = found.entry.read(TableVersion)
+    detail = f"{version.rows:,} rows"
+    if found.done:
+        detail = f"{found.good:,} rows taken over, {found.bad:,} into quarantine; {detail}"
+    return Step(
+        kind="source",
+        name=source.name,
+        state="done" if found.done else "up to date",
+        made=found.entry.ref.short,
+        detail=detail,
+    )
+
+
+def _table(session: Session, table: Table, folder: Path) -> Step:
+    built = transform(session, table, folder)
+    return Step(
+        kind="table",
+        name=table.name,
+        state="done" if built.done else "up to date",
+        made=built.entry.ref.short,
+        detail=f"{built.entry.read(TableVersion).rows:,} rows",
+        why=built.why,
+    )
+
+
+def _model(
+    session: Session, project: Project, model: Model, folder: Path, *, forced: bool
+) -> list[Step]:
+    endpoint = endpoint_of(project, model)
+    champion = None if endpoint is None else promote.champion(session, endpoint)
+    trigger = None if endpoint is None else project.endpoints[endpoint].retrain
+    if champion is not None and trigger is not None and not forced:
+        detail = f"its endpoint fits it again when {trigger}"
+        live = champion.ref.short
+        return [Step(kind="model", name=model.name, state="left", made=live, detail=detail)]
+    table = session.version(Ref("table", model.table))
+    found, done = fitted(session, model, folder, table, champion, "colonnade run")
+    steps = [_fit_step(model, found, done=done)]
+    if endpoint is not None and found.version is not None and not _deployed(session, found):
+        entry = promote.promote(
+            session, endpoint, found.version, "all gates passed", [f"run/{found.run}"]
+        )
+        steps.append(
+            Step(
+                kind="endpoint",
+                name=endpoint,
+                state="done",
+                made=entry.ref.short,
+                detail=f"answers with {found.version.ref.short}",
+            )
+        )
+    return steps
+
+
+def _deployed(session: Session, found: fit.Fitted) -> bool:
+    """Whether the version was live at any time: what a person took back stays back."""
+    subject = "" if found.version is None else found.version.subject
+    return any(entry.kind == "deployment" for entry in session.made_from(subject))
+
+
+def _fit_step(model: Model, found: fit.Fitted, *, done: bool) -> Step:
+    stopped = fit.failed(found.result.gates)
+    if found.version is None:
+        detail = "; ".join(f"{verdict.gate}: {verdict.reason}" for verdict in stopped)
+        return Step(
+            kind="model", name=model.name, state="rejected", made=None, detail=f"run {found.run}: "
+            f"{detail}",
+        )  # fmt: skip
+    return Step(
+        kind="model",
+        name=model.name,
+        state="done" if done else "up to date",
+        made=found.version.ref.short,
+        detail=f"run {found.run}: {len(found.result.gates)} gates passed on "
+        f"{found.result.split.newest:,} newest rows",
+    )

@@ -1,0 +1,193 @@
+"""Batch predictions over a file: the same bundle, the same log, the same trace as online.
+
+A file is predicted once by a model version: asked again, the logged predictions are written out
+again under their ids.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from colonnade.base import clock, ids
+from colonnade.base.errors import UsageError
+from colonnade.base.text import closest
+from colonnade.bundle.key import key_text
+from colonnade.bundle.predict import Predictor
+from colonnade.data.cells import DTYPES, read_text
+from colonnade.govern.models import open_version
+from colonnade.govern.session import Session
+from colonnade.records.contract import LogicalType
+from colonnade.records.entry import Entry
+from colonnade.records.model import FeatureKind, FieldKind
+from colonnade.records.prediction import FEATURE, PREDICTION_ID, predictions_of
+from colonnade.records.table import Segment, TableVersion
+from colonnade.serve.flush import rows_digest
+
+_KINDS: Final[dict[FeatureKind | FieldKind, LogicalType]] = {
+    "number": "number",
+    "integer": "integer",
+    "flag": "boolean",
+    "category": "string",
+    "date": "date",
+    "datetime": "timestamp",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a batch came to.
+
+    Attributes:
+        table: the version of the prediction table that holds it.
+        first_id: id of the first prediction.
+        done: whether this call made the predictions.
+    """
+
+    rows: int
+    table: str
+    first_id: str
+    done: bool
+
+
+def predict(
+    session: Session, endpoint: str, version: Entry, source: Path, target: Path
+) -> Predicted:
+    """Score every row of a file and write the rows with their predictions.
+
+    Args:
+        session: whose actor may predict.
+        endpoint: in whose log the predictions are kept.
+        version: the entry of the model version.
+        source: CSV, zipped CSV or Parquet with the model's features by name; key and time columns
+            are taken along, others pass through.
+        target: ``.csv`` or ``.parquet``; written whole or not at all.
+
+    Raises:
+        UsageError: CN-PREDICT-004, a column is missing or a cell is not of its kind;
+            CN-PREDICT-005, the target is no CSV or Parquet file.
+        RefusedError: the model's bytes are not what was signed.
+    """
+    session.require("predict", version.ref)
+    if target.suffix not in (".csv", ".parquet"):
+        raise UsageError(
+            "CN-PREDICT-005", f"{target.name} is no .csv or .parquet", "name the output file so"
+        )
+    predictor = open_version(session, version)
+    digest = session.landing(source.parent, source.name)[source]
+    raw = session.open_file(source, ()).collect()
+    spool = f"batch {version.ref.short} {digest}"
+    with session.writer(predictions_of(endpoint)) as writer:
+        done = not session.flushed(spool)
+        if done:
+            rows = _score(session, predictor, version, raw, source.name)
+            rows = rows.with_columns(pl.lit(spool).alias("spool"), pl.lit(0).alias("segment"))
+            made_from = [version.subject, f"file/{digest}"]
+            made_from += [writer.newest.subject] if writer.newest else []
+            entry = writer.write(rows, _version(endpoint, spool, rows), made_from)
+        else:
+            entry = session.version(writer.newest.ref if writer.newest else version.ref)
+            rows = session.scan(entry.ref).filter(pl.col("spool") == spool).collect()
+            rows = rows.sort(PREDICTION_ID)
+    _write(raw, rows, target)
+    return Predicted(raw.height, entry.ref.short, str(rows[PREDICTION_ID][0]), done)
+
+
+def _version(endpoint: str, spool: str, rows: pl.DataFrame) -> TableVersion:
+    segment = Segment(
+        endpoint=endpoint,
+        spool=spool,
+        number=0,
+        rows=rows.height,
+        first_id=str(rows[PREDICTION_ID].min()),
+        last_id=str(rows[PREDICTION_ID].max()),
+        digest=rows_digest(rows),
+    )
+    return TableVersion(
+        mode="append", step=spool, key=(PREDICTION_ID,), time="event_time", segments=(segment,)
+    )
+
+
+def _score(
+    session: Session, predictor: Predictor, version: Entry, raw: pl.DataFrame, name: str
+) -> pl.DataFrame:
+    signature = predictor.signature
+    columns = {f.name: _read(raw, f.name, _KINDS[f.kind], name) for f in signature.features}
+    start = time.perf_counter()
+    scores = predictor.score_columns({n: column.to_list() for n, column in columns.items()})
+    took_us = round((time.perf_counter() - start) * 1e6)
+    absent = pl.Series([None] * raw.height)
+    keys = absent.cast(pl.String)
+    if signature.key and all(field.name in raw.columns for field in signature.key):
+        parts = [_read(raw, field.name, _KINDS[field.kind], name) for field in signature.key]
+        texts = [key_text(row, signature.key) for row in zip(*parts, strict=True)]
+        keys = pl.Series(texts, dtype=pl.String)
+    times = absent.cast(pl.Datetime("us", "UTC"))
+    if signature.time is not None and signature.time in raw.columns:
+        times = _read(raw, signature.time, "timestamp", name)
+    score = {"scores": scores.tolist()} if scores.ndim == 2 else {"score": scores.astype("float64")}
+    features = {
+        FEATURE + n: column.cast(pl.Float64) if column.dtype.is_numeric() else column
+        for n, column in columns.items()
+    }
+    return pl.DataFrame(
+        {
+            PREDICTION_ID: sorted(ids.uuid7() for _ in range(raw.height)),
+            "event_time": times,
+            "key": keys,
+            **score,
+            **features,
+        }
+    ).with_columns(
+        pl.lit(clock.now()).cast(pl.Datetime("us", "UTC")).alias("predicted_at"),
+        pl.lit(f"batch {version.ref.short}").alias("revision"),
+        pl.lit(predictor.manifest.name).alias("model"),
+        pl.lit(predictor.manifest.version).cast(pl.Int64).alias("version"),
+        pl.lit(session.actor.name).alias("caller"),
+        pl.lit("batch").alias("route"),
+        pl.lit(took_us).cast(pl.Int64).alias("latency_us"),
+    )
+
+
+def _read(raw: pl.DataFrame, column: str, kind: LogicalType, name: str) -> pl.Series:
+    if column not in raw.columns:
+        raise UsageError(
+            "CN-PREDICT-004",
+            f"{name} has no column {column!r}, which the model reads; "
+            f"{closest(column, raw.columns)}",
+            "add the column; nothing was predicted",
+        )
+    cell = pl.col(column)
+    text = raw[column].dtype == pl.String
+    value = read_text(cell, kind) if text else cell.cast(DTYPES[kind], strict=False)
+    found = raw.select(value.alias(column))[column]
+    bad = (raw[column].is_not_null() & found.is_null()).arg_max()
+    if bad is not None and raw[column].is_not_null()[bad] and found.is_null()[bad]:
+        raise UsageError(
+            "CN-PREDICT-004",
+            f"{name}: row {bad + 1} of {column} cannot be read as {kind}",
+            "mend the file; nothing was predicted",
+        )
+    return found
+
+
+def _write(raw: pl.DataFrame, rows: pl.DataFrame, target: Path) -> None:
+    score = [name for name in ("score",) if name in rows.columns]
+    answer = raw.with_columns(
+        rows[PREDICTION_ID],
+        *(rows[name] for name in score),
+        (rows["model"] + "@" + rows["version"].cast(pl.String)).alias("model_version"),
+    )
+    temporary = target.with_name(f".{target.name}.{ids.uuid7()}")
+    try:
+        if target.suffix == ".csv":
+            answer.write_csv(temporary)
+        else:
+            answer.write_parquet(temporary)
+        temporary.rename(target)
+    finally:
+        temporary.unlink(missing_ok=True)

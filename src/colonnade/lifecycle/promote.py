@@ -1,0 +1,87 @@
+"""Which model version an endpoint answers with: promote, roll back, look up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from colonnade.base.errors import UsageError
+from colonnade.govern.change import Change
+from colonnade.govern.session import Session
+from colonnade.records.deployment import Deployment
+from colonnade.records.entry import Entry
+from colonnade.records.model import ModelVersion
+from colonnade.records.ref import Ref, parse
+
+
+def live(session: Session, endpoint: str) -> Deployment | None:
+    """The newest deployment of an endpoint, None where nothing was deployed yet."""
+    entry = session.newest("deployment", endpoint)
+    return None if entry is None else entry.read(Deployment)
+
+
+def champion(session: Session, endpoint: str) -> Entry | None:
+    """The model version that an endpoint answers with."""
+    deployment = live(session, endpoint)
+    return None if deployment is None else session.version(parse(f"model/{deployment.model}"))
+
+
+def promote(
+    session: Session, endpoint: str, version: Entry, reason: str, made_from: Iterable[str] = ()
+) -> Entry:
+    """Answer with `version` from now on.
+
+    Raises:
+        RefusedError: CN-ACCESS-001.
+    """
+    with session.change("promote", Ref("deployment", endpoint)) as change:
+        return deploy(session, change, endpoint, version, ("promote", reason), made_from)
+
+
+def rollback(session: Session, endpoint: str, reason: str) -> Entry:
+    """Answer with the version before the live one again.
+
+    Raises:
+        UsageError: CN-DEPLOY-001, there is none.
+        RefusedError: CN-ACCESS-001.
+    """
+    deployments = _history(session, endpoint)
+    current = deployments[0] if deployments else None
+    earlier = next((d for d in deployments if current and d.model != current.model), None)
+    if current is None or earlier is None:
+        raise UsageError(
+            "CN-DEPLOY-001",
+            f"endpoint {endpoint} has had no other model version than the live one",
+            "promote a version: colonnade model promote NAME@VERSION",
+        )
+    version = session.version(parse(f"model/{earlier.model}"))
+    with session.change("promote", Ref("deployment", endpoint)) as change:
+        return deploy(session, change, endpoint, version, ("rollback", reason), ())
+
+
+def deploy(
+    session: Session,
+    change: Change,
+    endpoint: str,
+    version: Entry,
+    why: tuple[str, str],
+    made_from: Iterable[str],
+) -> Entry:
+    """Append the deployment inside a transaction; `why` is the verb and the reason."""
+    before = session.newest("deployment", endpoint)
+    body = Deployment(
+        endpoint=endpoint,
+        model=version.ref.short,
+        digest=version.read(ModelVersion).digest,
+        previous=None if before is None else before.ref.short,
+        reason=why[1],
+    )
+    subject = Ref("deployment", endpoint)
+    return change.version(why[0], subject, lambda _: body, [version.subject, *made_from])
+
+
+def _history(session: Session, endpoint: str) -> list[Deployment]:
+    """Every deployment, the newest first; loads are not among them."""
+    subject = str(Ref("deployment", endpoint))
+    entries = session.entries(kind="deployment", subject=subject)
+    made = [entry for entry in entries if entry.verb in ("promote", "rollback")]
+    return [entry.read(Deployment) for entry in made]

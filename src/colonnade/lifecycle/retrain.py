@@ -1,0 +1,115 @@
+"""From report to action: ask the trigger, fit again on a pinned snapshot, promote or keep.
+
+The decision and the job that carries it out are one transaction; the job's result and the action
+that follows are one transaction too, fenced by the job's lease. A worker killed in between leaves
+a job that the next one takes over, and a run that was finished is not made again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from colonnade.base import ids
+from colonnade.base.errors import ColonnadeError
+from colonnade.govern.session import Session
+from colonnade.lifecycle import pipeline, promote
+from colonnade.project import Endpoint, Project
+from colonnade.records.action import Action
+from colonnade.records.entry import Entry
+from colonnade.records.job import Job
+from colonnade.records.ref import Ref, parse
+from colonnade.records.report import Report
+from colonnade.train import fit
+
+JOB: Final = "retrain"
+
+
+def decide(session: Session, endpoint: Endpoint, table: str, report: Entry) -> Entry:
+    """Ask an endpoint's trigger of a report and record the answer.
+
+    Args:
+        session: whose actor may report.
+        endpoint: the declaration.
+        table: the table that the endpoint's model learns from; its newest version is pinned.
+        report: the entry of the report.
+
+    Returns:
+        The entry of the action: ``none``, or ``retrain`` with its job enqueued.
+    """
+    facts = report.read(Report).facts
+    holds = None if endpoint.retrain is None else endpoint.retrain.holds(facts)
+    live = promote.live(session, endpoint.name)
+    snapshot = session.version(Ref("table", table)).ref.short
+    action = Action(
+        endpoint=endpoint.name,
+        action="retrain" if holds else "none",
+        reason=_reason(endpoint, holds),
+        trigger=None if endpoint.retrain is None else str(endpoint.retrain),
+        facts=facts,
+        snapshot=snapshot if holds else None,
+        model=None if live is None else live.model,
+    )
+    subject = Ref("action", ids.uuid7())
+    with session.change("report", subject) as change:
+        entry = change.append("decide", subject, action, [report.subject])
+        if holds:
+            body = {"action": entry.subject, "endpoint": endpoint.name, "snapshot": snapshot}
+            change.enqueue(JOB, f"{JOB}/{endpoint.name}/{report.ref.version}", {**body}, entry)
+    return entry
+
+
+def work(session: Session, project: Project, folder: Path) -> Entry | None:
+    """Carry out one waiting retrain job; None where there is none.
+
+    Raises:
+        ColonnadeError: what the run raises; the job is marked failed with its message.
+    """
+    job = session.claim_job([JOB])
+    if job is None:
+        return None
+    name = str(job.body["endpoint"])
+    decision = str(job.body["action"])
+    try:
+        model = project.models[project.endpoints[name].model]
+        table = session.version(parse(f"table/{job.body['snapshot']}"))
+        champion = promote.champion(session, name)
+        found, _ = pipeline.fitted(session, model, folder, table, champion, decision)
+    except ColonnadeError as error:
+        with session.change("train", Ref("job", job.key)) as change:
+            failure = fit.failure(error)
+            change.append("fail", Ref("job", job.key), failure, [decision])
+            change.finish(job, failure["message"], failed=True)
+        raise
+    return _conclude(session, name, job, found)
+
+
+def _conclude(session: Session, endpoint: str, job: Job, found: fit.Fitted) -> Entry:
+    live = promote.live(session, endpoint)
+    version = found.version
+    stopped = "; ".join(f"{v.gate}: {v.reason}" for v in fit.failed(found.result.gates))
+    action = Action(
+        endpoint=endpoint,
+        action="keep" if version is None else "promote",
+        reason=stopped or "; ".join(v.reason for v in found.result.gates),
+        run=found.run,
+        snapshot=str(job.body["snapshot"]),
+        model=version.ref.short if version else (live.model if live else None),
+    )
+    subject = Ref("action", ids.uuid7())
+    made_from = [str(job.body["action"]), f"run/{found.run}"]
+    with session.change("promote", Ref("deployment", endpoint)) as change:
+        entry = change.append("conclude", subject, action, made_from)
+        if version is not None:
+            why = ("promote", action.reason)
+            promote.deploy(session, change, endpoint, version, why, [entry.subject])
+        change.finish(job, entry.subject)
+    return entry
+
+
+def _reason(endpoint: Endpoint, holds: bool | None) -> str:
+    if endpoint.retrain is None:
+        return "the endpoint declares no trigger"
+    if holds is None:
+        return f"not known whether {endpoint.retrain}: a value is missing"
+    return f"{endpoint.retrain}" if holds else f"not {endpoint.retrain}"

@@ -1,0 +1,89 @@
+"""What is up to date, what is live, what is alarming, what waits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from colonnade.govern.session import Session
+from colonnade.lifecycle import promote
+from colonnade.project import Endpoint, Project, Source
+from colonnade.records.action import Action
+from colonnade.records.canonical import Json
+from colonnade.records.ref import Ref
+from colonnade.records.report import Report
+from colonnade.records.table import TableVersion
+
+
+def status(session: Session, project: Project, folder: Path) -> dict[str, Json]:
+    """One answer over the whole project."""
+    return {
+        "sources": {name: _source(session, s, folder) for name, s in project.sources.items()},
+        "tables": {name: _table(session, project, name) for name in project.tables},
+        "models": {name: _model(session, name) for name in project.models},
+        "endpoints": {name: _endpoint(session, e) for name, e in project.endpoints.items()},
+        "jobs": [
+            {"job": job.key, "state": job.state, "attempt": job.attempt, "result": job.result}
+            for job in session.open_jobs()
+        ],
+    }
+
+
+def _source(session: Session, source: Source, folder: Path) -> dict[str, Json]:
+    newest = session.newest("table", source.name)
+    before = {} if newest is None else newest.read(TableVersion).files
+    landed = session.landing(folder, source.path)
+    files = {path.relative_to(folder).as_posix(): digest for path, digest in landed.items()}
+    return {
+        "version": None if newest is None else newest.ref.short,
+        "rows": None if newest is None else newest.read(TableVersion).rows,
+        "waiting": [name for name in sorted(files) if name not in before],
+        "changed": [name for name in sorted(files) if before.get(name, files[name]) != files[name]],
+    }
+
+
+def _table(session: Session, project: Project, name: str) -> dict[str, Json]:
+    newest = session.newest("table", name)
+    if newest is None:
+        return {"version": None, "behind": list(project.inputs_of(name))}
+    behind = []
+    for table in project.inputs_of(name):
+        made = session.newest("table", table)
+        if made is not None and made.subject not in newest.made_from:
+            behind.append(made.ref.short)
+    rows = newest.read(TableVersion).rows
+    return {"version": newest.ref.short, "rows": rows, "at": newest.at, "behind": [*behind]}
+
+
+def _model(session: Session, name: str) -> dict[str, Json]:
+    newest = session.newest("model", name)
+    return {"newest": None if newest is None else newest.ref.short}
+
+
+def _endpoint(session: Session, endpoint: Endpoint) -> dict[str, Json]:
+    live = promote.live(session, endpoint.name)
+    report = session.newest("report", endpoint.name)
+    actions = [
+        action
+        for entry in session.entries(kind="action", limit=50)
+        if (action := entry.read(Action)).endpoint == endpoint.name
+    ]
+    subject = str(Ref("deployment", endpoint.name))
+    refused = session.entries(kind="deployment", verb="refuse", subject=subject, limit=1)
+    return {
+        "model": None if live is None else live.model,
+        "since": None if live is None else live.reason,
+        "retrain": None if endpoint.retrain is None else str(endpoint.retrain),
+        "report": None if report is None else _report(report.read(Report)),
+        "action": f"{actions[0].action}: {actions[0].reason}" if actions else None,
+        "refused": refused[0].body if refused else None,
+    }
+
+
+def _report(report: Report) -> dict[str, Json]:
+    return {
+        "window": list(report.window),
+        "predictions": report.predictions,
+        "labelled": report.labelled,
+        "facts": {**report.facts},
+        "alarms": list(report.alarms),
+    }

@@ -1,0 +1,3 @@
+"""Prediction + label → report: join, watch."""
+
+from __future__ import annotations

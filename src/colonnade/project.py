@@ -1,0 +1,477 @@
+"""What a user declares: sources, tables, models, endpoints. Pure data and functions.
+
+The function is the declaration: its name names the table or model, its parameters name the
+inputs. A decorator writes the declaration down and hands the function back as it was, so that
+the user's own tests call it; `declaration` reads what it carries. Nothing is read, run or
+connected here, and nothing is global: two projects fit in one process.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import inspect
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FunctionType, MappingProxyType
+from typing import TypeVar
+
+from colonnade.base.errors import UsageError
+from colonnade.base.text import check_name, closest
+from colonnade.records.condition import Comparison, Trigger, parse_gate, parse_trigger
+from colonnade.records.table import WriteMode
+
+Function = Callable[..., object]
+_F = TypeVar("_F", bound=Function)
+
+_MARK = "__colonnade__"
+_GLOB = re.compile(r"[*?\[]")
+_CRON = re.compile(r"[0-9A-Za-z*/,\-?#]+(?:\s+[0-9A-Za-z*/,\-?#]+){4}")
+_MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Files that land.
+
+    Attributes:
+        path: a file or a glob, relative to the project's folder.
+        schedule: ``on arrival`` or a cron line; None: when the user says so.
+        mode: whether a file's rows are added to the table or take the place of all of it.
+    """
+
+    name: str
+    path: str
+    schedule: str | None
+    mode: WriteMode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table that a function makes.
+
+    Attributes:
+        inputs: the sources and tables it reads, in the order of the function's parameters.
+        key: the columns that tell one row from another; empty where nothing does.
+        time: the column of event time.
+    """
+
+    name: str
+    function: Function
+    inputs: tuple[str, ...]
+    key: tuple[str, ...]
+    time: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model that a function fits.
+
+    Attributes:
+        table: the table it learns from.
+        holdout: the newest part of the rows, which judges the fit and is not learnt from.
+    """
+
+    name: str
+    function: Function
+    table: str
+    label: str
+    features: tuple[str, ...]
+    gates: tuple[Comparison, ...]
+    seed: int
+    holdout: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A model that answers requests.
+
+    Attributes:
+        retrain: what makes a new run of the model; None: only the user does.
+    """
+
+    name: str
+    model: str
+    retrain: Trigger | None
+
+
+class Project:
+    """Everything that one ``project.py`` declares.
+
+    Declarations may come in any order: `check` looks at them together, when all are there.
+
+    >>> project = Project("flights")
+    >>> project.source("flights", "landing/flights*.csv").mode
+    'append'
+    >>> @project.table(key="flight_id", time="departs_at")
+    ... def departures(flights):
+    ...     return flights
+    >>> @project.model(label="late", features=["hour"], gates=["auc >= 0.60"])
+    ... def late_departure(departures): ...
+    >>> project.deploy(late_departure, retrain="auc < 0.70 or drift").name
+    'late_departure'
+    >>> project.check()
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = check_name("project", name)
+        self._sources: dict[str, Source] = {}
+        self._tables: dict[str, Table] = {}
+        self._models: dict[str, Model] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+
+    def __repr__(self) -> str:
+        return f"Project({self.name!r})"
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """The sources by name, in the order of their declaration."""
+        return MappingProxyType(self._sources)
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """The tables by name, in the order of their declaration."""
+        return MappingProxyType(self._tables)
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """The models by name, in the order of their declaration."""
+        return MappingProxyType(self._models)
+
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """The endpoints by name, in the order of their declaration."""
+        return MappingProxyType(self._endpoints)
+
+    def source(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        schedule: str | None = None,
+        mode: WriteMode | None = None,
+    ) -> Source:
+        """Declare files that land.
+
+        Args:
+            name: what tables call it.
+            path: a file or a glob, relative to the project's folder.
+            schedule: ``on arrival`` or a cron line of five fields.
+            mode: ``append`` (default for a glob: the rows of new files are added) or ``replace``
+                (default for one file: a changed file takes the place of the table).
+
+        Raises:
+            UsageError: CN-NAME-001; CN-PROJECT-007, the name is taken; CN-PROJECT-009, a
+                setting is out of its range.
+        """
+        self._claim("source", name)
+        text = os.fspath(path)
+        if not text or "://" in text:
+            raise _wrong(f"source {name}", "path", text, "a file or a glob in the project's folder")
+        if mode not in (None, "append", "replace"):
+            raise _wrong(f"source {name}", "mode", mode, "append or replace")
+        source = Source(
+            name=name,
+            path=text,
+            schedule=_schedule(name, schedule),
+            mode=mode or ("append" if _GLOB.search(text) else "replace"),
+        )
+        self._sources[name] = source
+        return source
+
+    def table(
+        self, *, key: str | Sequence[str] = (), time: str | None = None
+    ) -> Callable[[_F], _F]:
+        """Declare a table: the decorated function makes it from the tables it names.
+
+        A parameter with a default value is the function's own and names no input.
+
+        Args:
+            key: the column or columns that tell one row from another.
+            time: the column of event time.
+
+        Raises:
+            UsageError: CN-NAME-001; CN-PROJECT-007, the name is taken; CN-PROJECT-008, the
+                parameters cannot name inputs; CN-PROJECT-009, a setting is out of its range.
+        """
+
+        def declare(function: _F) -> _F:
+            name = self._claim("table", _name(function))
+            table = Table(
+                name=name,
+                function=function,
+                inputs=_inputs(function),
+                key=(key,) if isinstance(key, str) else _columns(f"table {name}", "key", key),
+                time=time,
+            )
+            self._tables[name] = _carry(function, table)
+            return function
+
+        return declare
+
+    def model(
+        self,
+        *,
+        label: str,
+        features: Sequence[str],
+        gates: Sequence[str] = (),
+        seed: int = 0,
+        holdout: float = 0.2,
+    ) -> Callable[[_F], _F]:
+        """Declare a model: the decorated function fits it on the one table that it names.
+
+        Args:
+            label: the column to learn.
+            features: the columns to learn it from; a request carries them by these names.
+            gates: what a fit must reach, such as ``auc >= 0.60`` or ``auc > champion``.
+            seed: fixes every random choice of the platform, 0 to 2**32 - 1.
+            holdout: the newest part of the rows, which judges the fit; above 0, below 1.
+
+        Raises:
+            UsageError: CN-CONDITION-001, a gate cannot be read; CN-NAME-001; CN-PROJECT-007,
+                the name is taken; CN-PROJECT-008, not exactly one table; CN-PROJECT-009, a
+                setting is out of its range.
+        """
+        parsed = tuple(map(parse_gate, _strings("the model", "gates", gates)))
+
+        def declare(function: _F) -> _F:
+            name = self._claim("model", _name(function))
+            model = Model(
+                name=name,
+                function=function,
+                table=_only_input(function),
+                label=label,
+                features=_columns(f"model {name}", "features", features),
+                gates=parsed,
+                seed=seed,
+                holdout=holdout,
+            )
+            _check_model(model)
+            self._models[name] = _carry(function, model)
+            return function
+
+        return declare
+
+    def deploy(
+        self,
+        model: str | Function,
+        *,
+        name: str | None = None,
+        retrain: str | None = None,
+    ) -> Endpoint:
+        """Declare an endpoint that answers with a model.
+
+        Args:
+            model: the function that was declared as a model, or its name.
+            name: the endpoint's name; the model's, if not given.
+            retrain: when to fit again, such as ``auc < 0.70 or drift``.
+
+        Raises:
+            UsageError: CN-CONDITION-001, the trigger cannot be read; CN-NAME-001;
+                CN-PROJECT-005, the function is no model of this project; CN-PROJECT-007, the
+                name is taken; CN-PROJECT-009, a setting is out of its range.
+        """
+        model_name = model if isinstance(model, str) else self._model_name(model)
+        name = check_name("endpoint", name or model_name)
+        if name in self._endpoints:
+            raise _taken("endpoint", name, "an endpoint")
+        endpoint = Endpoint(
+            name=name,
+            model=model_name,
+            retrain=None if retrain is None else parse_trigger(retrain),
+        )
+        self._endpoints[name] = endpoint
+        return endpoint
+
+    def check(self) -> None:
+        """Look at all declarations together: whether every name that is used is declared.
+
+        Raises:
+            UsageError: CN-PROJECT-005, an unknown name, with the line that uses it and the
+                closest one; CN-PROJECT-006, tables that are made from each other.
+        """
+        for table in self._tables.values():
+            for name in table.inputs:
+                if name not in self._sources and name not in self._tables:
+                    where = f"{location(table.function)}: table {table.name} reads"
+                    raise _unknown(where, "source or table", name, [*self._sources, *self._tables])
+        for model in self._models.values():
+            if model.table not in self._tables:
+                where = f"{location(model.function)}: model {model.name} learns from"
+                raise _unknown(where, "table", model.table, self._tables)
+        for endpoint in self._endpoints.values():
+            if endpoint.model not in self._models:
+                where = f"endpoint {endpoint.name} answers with"
+                raise _unknown(where, "model", endpoint.model, self._models)
+        self.order()
+
+    def inputs_of(self, name: str) -> tuple[str, ...]:
+        """What a table or model reads directly; nothing for a source.
+
+        Raises:
+            UsageError: CN-PROJECT-005, the project has no such source, table or model.
+        """
+        if name in self._sources:
+            return ()
+        if name in self._tables:
+            return self._tables[name].inputs
+        if name in self._models:
+            return (self._models[name].table,)
+        known = [*self._sources, *self._tables, *self._models]
+        raise _unknown(f"project {self.name} is asked for", "source, table or model", name, known)
+
+    def order(self, *names: str) -> tuple[Table, ...]:
+        """The tables, each behind all that it is made from.
+
+        Args:
+            names: tables and models; only what they need is in the answer. All, if not given.
+
+        Raises:
+            UsageError: CN-PROJECT-005, an unknown name; CN-PROJECT-006, tables that are made
+                from each other.
+        """
+        wanted = list(names or self._tables)
+        graph: dict[str, tuple[str, ...]] = {}
+        while wanted:
+            name = wanted.pop(0)
+            if name not in graph:
+                graph[name] = self.inputs_of(name)
+                wanted.extend(graph[name])
+        try:
+            ordered = list(graphlib.TopologicalSorter(graph).static_order())
+        except graphlib.CycleError as error:
+            raise self._cycle(error.args[1]) from error
+        return tuple(self._tables[name] for name in ordered if name in self._tables)
+
+    def _claim(self, kind: str, name: str) -> str:
+        """The name, if it is one and is still free: sources, tables and models share names."""
+        if name in self._sources:
+            raise _taken(kind, name, "a source")
+        if name in self._tables:
+            raise _taken(kind, name, "a table")
+        if name in self._models:
+            raise _taken(kind, name, "a model")
+        return check_name(kind, name)
+
+    def _model_name(self, function: Function) -> str:
+        for model in self._models.values():
+            if model.function is function:
+                return model.name
+        name = getattr(function, "__name__", repr(function))
+        raise _unknown("deploy is given", "model of this project", name, self._models)
+
+    def _cycle(self, names: Sequence[str]) -> UsageError:
+        where = location(self._tables[names[0]].function)
+        return UsageError(
+            "CN-PROJECT-006",
+            f"{where}: tables are made from each other: {' -> '.join(names)}",
+            "take one of these parameters away, or read a source instead",
+        )
+
+
+def declaration(function: Function) -> Table | Model | None:
+    """What the decorated function declares; None for any other function."""
+    found = getattr(function, _MARK, None)
+    return found if isinstance(found, Table | Model) else None
+
+
+def location(function: Function) -> str:
+    """``file:line`` of the user's function."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+
+
+_D = TypeVar("_D", Table, Model)
+
+
+def _carry(function: Function, declared: _D) -> _D:
+    vars(function)[_MARK] = declared
+    return declared
+
+
+def _name(function: Function) -> str:
+    if not isinstance(function, FunctionType):
+        raise UsageError(
+            "CN-PROJECT-008",
+            f"{function!r} is not a function, so it has no name and no parameters to wire",
+            "decorate a plain function: def name(input): ...",
+        )
+    return function.__name__
+
+
+def _inputs(function: Function) -> tuple[str, ...]:
+    """The parameters that name inputs: those without a default."""
+    inputs = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise UsageError(
+                "CN-PROJECT-008",
+                f"{_name(function)} takes {parameter}, which names no input",
+                "name each source or table that it reads as a parameter of its own",
+            )
+        if parameter.default is parameter.empty:
+            inputs.append(parameter.name)
+    return tuple(inputs)
+
+
+def _only_input(function: Function) -> str:
+    inputs = _inputs(function)
+    if len(inputs) != 1:
+        raise UsageError(
+            "CN-PROJECT-008",
+            f"model {_name(function)} has {len(inputs)} parameters, "
+            "expected one: the table it learns from",
+            f"def {_name(function)}(table): ..., and join what it needs in that table",
+        )
+    return inputs[0]
+
+
+def _check_model(model: Model) -> None:
+    """What the types of the settings cannot say."""
+    what = f"model {model.name}"
+    if not model.features:
+        raise _wrong(what, "features", [], "at least one column")
+    if model.label in model.features:
+        raise _wrong(what, "features", model.label, "columns other than the label")
+    if not 0 <= model.seed <= _MAX_SEED:
+        raise _wrong(what, "seed", model.seed, f"0 to {_MAX_SEED}")
+    if not 0.0 < model.holdout < 1.0:
+        raise _wrong(what, "holdout", model.holdout, "a part above 0 and below 1")
+
+
+def _columns(what: str, setting: str, names: Sequence[str]) -> tuple[str, ...]:
+    columns = _strings(what, setting, names)
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice:
+        raise _wrong(what, setting, twice[0], "every column once")
+    return columns
+
+
+def _strings(what: str, setting: str, values: Sequence[str]) -> tuple[str, ...]:
+    """A string is a sequence of strings too: ``features="hour"`` would be four features."""
+    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+        raise _wrong(what, setting, values, "a list of strings")
+    return tuple(values)
+
+
+def _schedule(name: str, schedule: str | None) -> str | None:
+    if schedule in (None, "on arrival") or _CRON.fullmatch(schedule):
+        return schedule
+    expected = "'on arrival' or five cron fields such as '0 6 * * *'"
+    raise _wrong(f"source {name}", "schedule", schedule, expected)
+
+
+def _wrong(what: str, setting: str, found: object, expected: str) -> UsageError:
+    message = f"{what}: {setting} is {found!r}, expected {expected}"
+    return UsageError("CN-PROJECT-009", message, f"set {setting} to {expected}")
+
+
+def _taken(what: str, name: str, by: str) -> UsageError:
+    message = f"{what} {name!r} cannot be declared: the project has {by} of this name already"
+    return UsageError("CN-PROJECT-007", message, "give one of the two another name")
+
+
+def _unknown(where: str, kind: str, name: str, known: Iterable[str]) -> UsageError:
+    message = f"{where} {name!r}, which is no {kind}"
+    return UsageError("CN-PROJECT-005", message, closest(name, known))

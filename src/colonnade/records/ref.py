@@ -1,0 +1,49 @@
+"""The name of one thing in the ledger: ``kind/name`` or ``kind/name@version``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from colonnade.base.errors import UsageError
+
+KINDS = (
+    "source", "file", "code", "contract", "table", "run", "model", "deployment", "prediction",
+    "label", "report", "action", "actor", "key", "job", "project",
+)  # fmt: skip
+_TEXT = re.compile(r"(?P<kind>[a-z]+)/(?P<name>[^@\s]+)(@(?P<version>[1-9][0-9]*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A reference; without a version it names the thing through all its versions."""
+
+    kind: str
+    name: str
+    version: int | None = None
+
+    def __str__(self) -> str:
+        at = "" if self.version is None else f"@{self.version}"
+        return f"{self.kind}/{self.name}{at}"
+
+    @property
+    def short(self) -> str:
+        """What a person writes where the kind is known: ``name@version``."""
+        return str(self).partition("/")[2]
+
+
+def parse(text: str) -> Ref:
+    """Read what `str` of a `Ref` wrote.
+
+    Raises:
+        UsageError: CN-REF-001, the text names nothing.
+    """
+    match = _TEXT.fullmatch(text)
+    if match is None or match["kind"] not in KINDS:
+        raise UsageError(
+            "CN-REF-001",
+            f"{text!r} is no reference",
+            f"write kind/name or kind/name@version; kinds: {', '.join(KINDS)}",
+        )
+    version = match["version"]
+    return Ref(match["kind"], match["name"], None if version is None else int(version))

@@ -1,0 +1,64 @@
+"""A table version: which rows, checked how, made by which step. The ledger names it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from colonnade.records.canonical import Json
+from colonnade.records.source import LandedFile
+
+WriteMode = Literal["append", "replace"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableVersion:
+    """What an entry says of a table version.
+
+    Attributes:
+        delta_version: the Delta commit; -1 in a draft that is not committed yet.
+        step: key of the step that made it (see ``compute.task``).
+        rows: rows in the whole version.
+        columns: column name -> type.
+        files: landing files in the version: all that a reader of it may see rows of.
+        landed: of these, the files that came with this version.
+        segments: prediction log segments that came with this version.
+        profile: digest of the profile blob.
+        report: digest of the validation report blob.
+        parts: SHA-256 of every data file that this commit added.
+    """
+
+    mode: WriteMode
+    step: str
+    delta_version: int = -1
+    rows: int = 0
+    rows_added: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
+    key: tuple[str, ...] = ()
+    time: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    landed: tuple[LandedFile, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    step_parts: dict[str, Json] = field(default_factory=dict)
+    profile: str | None = None
+    report: str | None = None
+    parts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A flushed piece of the prediction log.
+
+    Attributes:
+        first_id: smallest prediction id in it.
+        last_id: largest prediction id in it.
+        digest: SHA-256 over the canonical JSON of its rows, so that compaction keeps it true.
+    """
+
+    endpoint: str
+    spool: str
+    number: int
+    rows: int
+    first_id: str
+    last_id: str
+    digest: str

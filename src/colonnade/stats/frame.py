@@ -1,0 +1,28 @@
+"""From a Polars frame to what `profile.summarise` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from colonnade.stats.profile import Column
+
+
+def columns(frame: pl.DataFrame, names: Sequence[str] | None = None) -> dict[str, Column]:
+    """Arrays of numbers (missing = NaN) and counts of words, by column.
+
+    Times count as seconds since 1970; columns of other types (lists, structs) are left out.
+    """
+    found: dict[str, Column] = {}
+    for name in names or frame.columns:
+        series = frame[name]
+        dtype = series.dtype
+        if dtype.is_temporal():
+            series = series.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
+        if series.dtype.is_numeric() or dtype == pl.Boolean:
+            found[name] = series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        elif dtype in (pl.String, pl.Categorical, pl.Enum):
+            counts = series.cast(pl.String).value_counts(name="rows")
+            found[name] = dict(zip(counts[name].to_list(), counts["rows"].to_list(), strict=True))
+    return found

@@ -1,0 +1,148 @@
+"""The root keys of a project and what is derived from them.
+
+The key file lies outside the project folder, mode 0600: one line a root key, ``id base64``, the
+newest last. Rotating appends a line: new signatures and ciphertexts use the newest key, old ones
+stay readable. Purposes get keys of their own by HKDF, so that one that leaks opens no other.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from colonnade.base.errors import RefusedError, UnavailableError
+
+_NONCE_BYTES: Final = 12
+_ID_BYTES: Final = 8  # characters of a key's id
+
+
+class Keys:
+    """Signs and encrypts with the newest root key, verifies and decrypts with all."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the key file.
+
+        Raises:
+            UnavailableError: CN-KEYS-001, it is missing; CN-KEYS-002, it is no key file.
+            RefusedError: CN-KEYS-003, others may read it.
+        """
+        self._path = path
+        self._roots = _read(path)
+
+    @property
+    def key_id(self) -> str:
+        """Which key signs now."""
+        return next(reversed(self._roots))
+
+    def sign(self, data: bytes) -> bytes:
+        """The Ed25519 signature of `data` by the newest key."""
+        return self._signing(self.key_id).sign(data)
+
+    def public(self) -> dict[str, bytes]:
+        """Key id -> the 32 raw bytes of its Ed25519 public key."""
+        return {key: self._signing(key).public_key().public_bytes_raw() for key in self._roots}
+
+    def secret(self, purpose: str, key_id: str | None = None) -> bytes:
+        """A 256-bit key for one purpose."""
+        root = self._roots[key_id or self.key_id]
+        return HKDF(hashes.SHA256(), 32, salt=None, info=purpose.encode()).derive(root)
+
+    def secrets(self, purpose: str) -> dict[str, bytes]:
+        """Key id -> the purpose's key, the newest last."""
+        return {key: self.secret(purpose, key) for key in self._roots}
+
+    def encrypt(self, purpose: str, data: bytes, bound: bytes) -> bytes:
+        """AES-256-GCM: key id, nonce, ciphertext; `bound` is authenticated, not stored."""
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = AESGCM(self.secret(purpose)).encrypt(nonce, data, bound)
+        return self.key_id.encode() + nonce + sealed
+
+    def decrypt(self, purpose: str, data: bytes, bound: bytes) -> bytes:
+        """What `encrypt` was given.
+
+        Raises:
+            RefusedError: CN-KEYS-004, the bytes were changed or the key is not in the file.
+        """
+        key_id = data[:_ID_BYTES].decode(errors="replace")
+        nonce, sealed = data[_ID_BYTES:][:_NONCE_BYTES], data[_ID_BYTES + _NONCE_BYTES :]
+        try:
+            return AESGCM(self.secret(purpose, key_id)).decrypt(nonce, sealed, bound)
+        except (InvalidTag, KeyError, ValueError) as error:
+            raise RefusedError(
+                "CN-KEYS-004",
+                f"{len(data)} encrypted bytes do not open with key {key_id!r}",
+                "the file was changed, or the key file is not the one that it was written with",
+            ) from error
+
+    def rotate(self) -> str:
+        """Add a root key and use it from now on; returns its id."""
+        key_id = _append(self._path)
+        self._roots = _read(self._path)
+        return key_id
+
+    def _signing(self, key_id: str) -> Ed25519PrivateKey:
+        return Ed25519PrivateKey.from_private_bytes(self.secret("signing", key_id))
+
+
+def make(path: Path) -> bool:
+    """Make a key file with one root key; False where there is one already, which is kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    _append(temporary)
+    try:
+        os.link(temporary, path)  # whole or not at all, and never over another one
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def _append(path: Path) -> str:
+    key_id = secrets.token_hex(_ID_BYTES // 2)
+    line = f"{key_id} {base64.b64encode(secrets.token_bytes(32)).decode()}\n"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(handle, line.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return key_id
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise UnavailableError(
+            "CN-KEYS-001",
+            f"the key file {path} cannot be read: {error.strerror}",
+            "put it back from your backup, or name it with COLONNADE_KEY_FILE",
+        ) from error
+    if mode & 0o077:
+        raise RefusedError(
+            "CN-KEYS-003",
+            f"the key file {path} has mode {mode & 0o777:04o}: others may read it",
+            f"chmod 600 {path}",
+        )
+    try:
+        roots = {key: base64.b64decode(text) for key, text in map(str.split, lines)}
+    except ValueError:
+        roots = {}
+    if not roots or any(len(root) != 32 for root in roots.values()):
+        raise UnavailableError(
+            "CN-KEYS-002",
+            f"{path} is no key file: each line must be an id and 32 bytes in base64",
+            "put it back from your backup",
+        )
+    return roots

@@ -1,0 +1,133 @@
+"""The sealer: numbers, chains and signs what was appended.
+
+A business transaction inserts unsealed entries; the sealer gives them their number in the order
+in which it finds them, so that writers never wait for one another's hash and a late commit gets
+a later number, never a gap. A batch is one transaction under the row lock of one lease: two
+sealers cannot fork the chain. Heads are exported outside the database, because whoever can
+rewrite all of it could also rewrite the chain.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+import sqlalchemy as sa
+
+from colonnade.base import clock
+from colonnade.records import canonical
+from colonnade.records.entry import GENESIS, Entry, Head, merkle_root, seal
+from colonnade.store import leases
+from colonnade.store.database import Database
+from colonnade.store.ledger import read_entry
+from colonnade.store.schema import entries, heads
+
+BATCH: Final = 5_000
+_LEASE: Final = "sealer"
+_TTL_S: Final = 10.0
+
+
+class Signer(Protocol):
+    """Signs bytes with the project's newest key."""
+
+    @property
+    def key_id(self) -> str:
+        """Which key signs now."""
+
+    def sign(self, data: bytes) -> bytes:
+        """The Ed25519 signature."""
+
+
+class Sealer:
+    """Seals on demand; call it before a command exits, or every second in a server."""
+
+    def __init__(self, database: Database, signer: Signer, owner: str, export: Path) -> None:
+        """Bind the sealer; every head is appended to `export` as a JSON line."""
+        self._database = database
+        self._signer = signer
+        self._owner = owner
+        self._export = export
+
+    def seal(self) -> int:
+        """Seal everything that waits; returns how many entries that were."""
+        total, count = 0, BATCH
+        while count == BATCH:
+            with self._database.write() as connection:
+                lease = leases.acquire(self._database, connection, _LEASE, self._owner, _TTL_S)
+                count = self._batch(connection) if lease else 0
+                if lease:
+                    leases.release(connection, lease)
+            total += count
+        if total:
+            self.export()
+        return total
+
+    def export(self) -> None:
+        """Append the heads that the export file lacks; a line torn by a crash is mended first."""
+        self._export.parent.mkdir(parents=True, exist_ok=True)
+        with self._export.open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            whole = [line for line in file.readlines() if line.endswith(b"\n")]
+            file.truncate(sum(map(len, whole)))
+            last = msgspec.json.decode(whole[-1], type=Head).last if whole else 0
+            newer = sa.select(heads.c.head).where(heads.c.last > last).order_by(heads.c.last)
+            with self._database.read() as connection:
+                for text in connection.execute(newer).scalars():
+                    file.write(text.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _batch(self, connection: sa.Connection) -> int:
+        waiting = connection.execute(
+            sa.select(entries).where(entries.c.seq.is_(None)).order_by(entries.c.id).limit(BATCH)
+        )
+        batch = [read_entry(row) for row in waiting]
+        if not batch:
+            return 0
+        tail = connection.execute(
+            sa.select(entries.c.seq, entries.c.hash)
+            .where(entries.c.seq.is_not(None))
+            .order_by(entries.c.seq.desc())
+            .limit(1)
+        ).first()
+        seq, prev = (tail.seq, tail.hash) if tail else (0, GENESIS)
+        sealed = list(_chain(batch, seq, prev))
+        connection.execute(
+            entries.update()
+            .where(entries.c.id == sa.bindparam("which"))
+            .values(seq=sa.bindparam("n"), prev_hash=sa.bindparam("p"), hash=sa.bindparam("h")),
+            sealed,
+        )
+        self._sign(connection, seq + 1, [str(row["h"]) for row in sealed])
+        return len(batch)
+
+    def _sign(self, connection: sa.Connection, first: int, hashes: Sequence[str]) -> None:
+        newest = connection.execute(
+            sa.select(heads.c.head).order_by(heads.c.last.desc()).limit(1)
+        ).scalar()
+        head = Head(
+            first=first,
+            last=first + len(hashes) - 1,
+            root=merkle_root([bytes.fromhex(text) for text in hashes]).hex(),
+            last_hash=hashes[-1],
+            prev=GENESIS if newest is None else canonical.sha256(newest.encode()),
+            at=clock.stamp(clock.now()),
+            key_id=self._signer.key_id,
+        )
+        head = replace(head, signature=self._signer.sign(head.signed_bytes()).hex())
+        connection.execute(
+            heads.insert().values(last=head.last, head=canonical.encode(head).decode())
+        )
+
+
+def _chain(batch: Iterable[Entry], seq: int, prev: str) -> Iterator[dict[str, str | int]]:
+    for number, entry in enumerate(batch, start=seq + 1):
+        digest = seal(entry, number, prev)
+        yield {"which": entry.id, "n": number, "p": prev, "h": digest}
+        prev = digest

@@ -1,0 +1,85 @@
+"""Landing files: finding, digesting and opening them. CSV, CSV in zip, Parquet."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from colonnade.base.errors import UsageError
+
+SUFFIXES: Final = (".csv", ".csv.zip", ".parquet")
+
+
+def find(folder: Path, pattern: str) -> list[Path]:
+    """The files of a source in the order of their names.
+
+    Raises:
+        UsageError: CN-SOURCE-001, the path leaves the project folder; CN-SOURCE-002, a format
+            that is not read.
+    """
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise UsageError(
+            "CN-SOURCE-001",
+            f"the path {pattern!r} leads out of the project folder",
+            "put the files, or a link to their folder, into the project",
+        )
+    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    for path in found:
+        if not path.name.endswith(SUFFIXES):
+            raise UsageError(
+                "CN-SOURCE-002",
+                f"{path.name} is none of {', '.join(SUFFIXES)}",
+                "convert the file, or narrow the pattern of the source",
+            )
+    return found
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_file(path: Path, missing: Sequence[str]) -> pl.LazyFrame:
+    """The rows of a file; CSV cells stay texts, so that the contract decides what they are.
+
+    Args:
+        path: the file.
+        missing: texts that stand for a missing value, beside the empty one.
+
+    Raises:
+        UsageError: CN-SOURCE-003, the file cannot be read as what its name says.
+    """
+    try:
+        if path.name.endswith(".parquet"):
+            frame = pl.scan_parquet(path)
+        else:
+            frame = pl.scan_csv(
+                _csv(path), infer_schema=False, null_values=list(missing), raise_if_empty=True
+            )
+        frame.collect_schema()
+    except (pl.exceptions.PolarsError, OSError, zipfile.BadZipFile) as error:
+        raise UsageError(
+            "CN-SOURCE-003", f"{path.name} cannot be read: {error}", "mend the file and run again"
+        ) from error
+    return frame
+
+
+def _csv(path: Path) -> Path | io.BytesIO:
+    if not path.name.endswith(".zip"):
+        return path
+    with zipfile.ZipFile(path) as archive:
+        inside = [name for name in archive.namelist() if name.endswith(".csv")]
+        if len(inside) != 1:
+            raise UsageError(
+                "CN-SOURCE-003",
+                f"{path.name} holds {len(inside)} CSV files, expected exactly one",
+                "zip one CSV file by itself",
+            )
+        return io.BytesIO(archive.read(inside[0]))

@@ -1,0 +1,166 @@
+"""Delta tables on local files: writing a version, reading one, and what nobody named.
+
+A commit carries the draft of its ledger entry as metadata (`DRAFT`), so that whoever finds a
+Delta version without an entry can adopt it exactly, or undo it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import unquote
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+
+from colonnade.base.errors import UsageError
+
+DRAFT: Final = "colonnade"
+_LOSSLESS: Final[dict[type[pl.DataType], type[pl.DataType]]] = {
+    pl.UInt8: pl.Int16,
+    pl.UInt16: pl.Int32,
+    pl.UInt32: pl.Int64,
+    pl.Categorical: pl.String,
+    pl.Enum: pl.String,
+}
+_STORABLE: Final = (
+    pl.Boolean, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64, pl.String, pl.Date,
+    pl.Binary,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One Delta version as its log tells it."""
+
+    delta_version: int
+    draft: str | None
+
+
+class Tables:
+    """All Delta tables under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def write(
+        self, name: str, frame: pl.DataFrame, mode: Literal["append", "replace"], draft: str
+    ) -> int:
+        """Commit rows as a new Delta version; returns its number.
+
+        The caller holds the table's writer lease and has named or undone all versions before.
+
+        Raises:
+            UsageError: CN-TABLE-001, a type that a table cannot hold; CN-TABLE-002, appended
+                columns that are not the table's.
+        """
+        frame = storable(name, frame)
+        path = self._path(name)
+        if self._exists(name) and mode == "append":
+            self._check_columns(name, frame)
+        else:
+            path.mkdir(parents=True, exist_ok=True)
+        write_deltalake(
+            path,
+            frame,
+            mode="append" if mode == "append" else "overwrite",
+            schema_mode="overwrite" if mode == "replace" else "merge",
+            commit_properties=CommitProperties(custom_metadata={DRAFT: draft}),
+        )
+        return DeltaTable(path).version()
+
+    def scan(self, name: str, delta_version: int) -> pl.LazyFrame:
+        """The rows of one Delta version."""
+        return pl.scan_delta(self._path(name), version=delta_version)
+
+    def unnamed(self, name: str, after: int) -> list[Commit]:
+        """The Delta versions behind `after` (-1 for all), oldest first."""
+        if not self._exists(name):
+            return []
+        table = DeltaTable(self._path(name))
+        count = table.version() - after
+        found = [
+            Commit(commit["version"], commit.get(DRAFT))
+            for commit in (table.history(count) if count > 0 else [])
+        ]
+        return sorted(found, key=lambda commit: commit.delta_version)
+
+    def undo(self, name: str, to: int, draft: str) -> int:
+        """Make the newest version equal to version `to` again; returns the new number."""
+        table = DeltaTable(self._path(name))
+        table.restore(to, commit_properties=CommitProperties(custom_metadata={DRAFT: draft}))
+        return DeltaTable(self._path(name)).version()
+
+    def clear(self, name: str, draft: str) -> int:
+        """Empty a table of which no version was ever named; returns the new number."""
+        table = DeltaTable(self._path(name))
+        table.delete(commit_properties=CommitProperties(custom_metadata={DRAFT: draft}))
+        return DeltaTable(self._path(name)).version()
+
+    def parts(self, name: str, delta_version: int, known: Sequence[str] = ()) -> dict[str, str]:
+        """SHA-256 of every data file of a version that is not `known`, by relative path."""
+        table = DeltaTable(self._path(name), version=delta_version)
+        found = {}
+        for uri in table.file_uris():
+            path = Path(unquote(uri.removeprefix("file://")))
+            relative = str(path.relative_to(self._path(name).resolve()))
+            if relative not in known:
+                with path.open("rb") as file:
+                    found[relative] = hashlib.file_digest(file, "sha256").hexdigest()
+        return found
+
+    def rows(self, name: str, delta_version: int) -> int:
+        """The number of rows of a version, from the log's statistics."""
+        return int(self.scan(name, delta_version).select(pl.len()).collect().item())
+
+    def _check_columns(self, name: str, frame: pl.DataFrame) -> None:
+        have = dict(self.scan(name, DeltaTable(self._path(name)).version()).collect_schema())
+        for column, dtype in frame.schema.items():
+            if have.get(column, dtype) != dtype:
+                raise UsageError(
+                    "CN-TABLE-002",
+                    f"table {name}: column {column} came as {dtype}, the table has {have[column]}",
+                    f"cast it in the step that makes {name}, or give the new column another name",
+                )
+
+    def _exists(self, name: str) -> bool:
+        return DeltaTable.is_deltatable(str(self._path(name)))
+
+    def _path(self, name: str) -> Path:
+        return self._root / name
+
+
+def storable(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with every type that Delta would change silently made exact beforehand.
+
+    Raises:
+        UsageError: CN-TABLE-001, a column's type cannot be stored without loss.
+    """
+    return frame.with_columns(_exact(name, column, dtype) for column, dtype in frame.schema.items())
+
+
+def _exact(name: str, column: str, dtype: pl.DataType) -> pl.Expr:
+    expression = pl.col(column)
+    if isinstance(dtype, pl.Datetime):
+        if dtype.time_unit != "ns":
+            return expression.cast(pl.Datetime("us", dtype.time_zone))
+    elif dtype.base_type() in _LOSSLESS:
+        return expression.cast(_LOSSLESS[dtype.base_type()])
+    elif dtype.base_type() in _STORABLE or _holds_storable(dtype):
+        return expression
+    raise UsageError(
+        "CN-TABLE-001",
+        f"table {name}: column {column} has the type {dtype}, which a table cannot hold exactly",
+        "cast it: numbers to Int64 or Float64, times to Datetime('us'), anything else to String",
+    )
+
+
+def _holds_storable(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.List):
+        return dtype.inner.base_type() in _STORABLE
+    if isinstance(dtype, pl.Struct):
+        return all(field.dtype.base_type() in _STORABLE for field in dtype.fields)
+    return False

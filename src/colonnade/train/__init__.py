@@ -1,0 +1,3 @@
+"""Table → training set → run → model version: build, fit, track, gate."""
+
+from __future__ import annotations
