@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench docs lock clean
+.PHONY: help demo test check bench lock clean
 help:  ## list these words
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -21,14 +21,22 @@ check: $(READY)  ## format, lint, types, floors, dependencies, spelling
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/codespell src tests docs README.md
+	$(BIN)/deptry src
+	$(BIN)/codespell src tests docs examples bench *.md changelog.d
 
 test: $(READY)  ## every test that a green build means
 	$(BIN)/pytest -n 2 --dist worksteal
+
+demo: $(READY)  ## replay a real year of flights, from landing file to retrained model
+	$(BIN)/python examples/flights/replay.py --folder .demo/flights
+
+bench: $(READY)  ## ratios beside the limits: ingest, serving
+	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/serving.py
 
 lock: $(READY)  ## resolve requirements.lock again
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 	    --python-version 3.11 --extra examples --group dev pyproject.toml -o requirements.lock
 
 clean:  ## remove what these words made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

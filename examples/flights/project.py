@@ -19,9 +19,10 @@ project.source("planes", "landing/planes.csv")
 
 KEY = ["departs_at", "carrier", "flight"]
 ROUTE = ["carrier", "origin", "dest", "distance"]
-SCHEDULE = ["minute_of_day", "weekday", "scheduled_min", "departures_in_hour", "earlier_legs"]
+SCHEDULE = ["minute_of_day", "weekday", "scheduled_min", "departures_in_hour"]
 PLANE = ["plane_age", "seats"]
 WEATHER = ["temp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib"]
+FEATURES = [*ROUTE, *SCHEDULE, *PLANE, *WEATHER]
 
 
 @project.table(key=KEY, time="departs_at")
@@ -30,34 +31,26 @@ def departures(
 ) -> pl.LazyFrame:
     """One row a flight; ``late`` is missing until the outcome is known, and if it never flew."""
     leaves, lands = minutes("sched_dep_time"), minutes("sched_arr_time")
-    earlier_legs = pl.col("minute_of_day").rank("ordinal").over("tailnum", "date").cast(pl.Int64) - 1
+    known = flights.with_columns(
+        minute_of_day=leaves,
+        weekday=pl.col("date").dt.weekday().cast(pl.Int64),
+        scheduled_min=(lands - leaves) % (24 * 60),  # each end by the clock of its own airport
+        departures_in_hour=pl.len().over("origin", "departs_at").cast(pl.Int64),
+    )
+    aircraft = planes.select("tailnum", "seats", built="year")
+    observed = weather.select("origin", *WEATHER, departs_at="time_hour")
     return (
-        flights.with_columns(
-            minute_of_day=leaves,
-            weekday=pl.col("date").dt.weekday().cast(pl.Int64),
-            scheduled_min=(lands - leaves) % (24 * 60),  # each end by the clock of its own airport
-            departures_in_hour=pl.len().over("origin", "departs_at").cast(pl.Int64),
-        )
-        .with_columns(earlier_legs=pl.when(pl.col("tailnum").is_not_null()).then(earlier_legs))
-        .join(
-            planes.select("tailnum", "seats", built="year"),
-            on="tailnum",
-            how="left",
-        )
+        known.join(aircraft, on="tailnum", how="left")
         .with_columns(plane_age=pl.col("date").dt.year().cast(pl.Int64) - pl.col("built"))
-        .join(
-            weather.select("origin", *WEATHER, departs_at="time_hour"),
-            on=["origin", "departs_at"],
-            how="left",
-        )
+        .join(observed, on=["origin", "departs_at"], how="left")
         .join(outcomes.select(*KEY, "late"), on=KEY, how="left")
-        .select(*dict.fromkeys([*KEY, "tailnum", *ROUTE, *SCHEDULE, *PLANE, *WEATHER, "late"]))
+        .select(*dict.fromkeys([*KEY, "tailnum", *FEATURES, "late"]))
     )
 
 
 @project.model(
     label="late",
-    features=[*ROUTE, *SCHEDULE, *PLANE, *WEATHER],
+    features=FEATURES,
     gates=["auc >= 0.60", "auc > champion", "auc >= 0.55 by carrier", "p99_ms <= 20"],
     seed=2013,
 )

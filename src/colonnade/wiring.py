@@ -143,7 +143,6 @@ class Workspace:
 
     def verify(self) -> audit.Verdict:
         """Verify the ledger (see `audit.verify`)."""
-        self.stores.sealer.export()
         return audit.verify(
             self.stores.database, self.stores.keys.public(), heads_file(self.folder, self.settings)
         )
@@ -160,16 +159,16 @@ def open_workspace(folder: Path) -> Workspace:
     settings = read_settings(folder)
     state = folder / STATE
     if not state.is_dir():
-        state.mkdir()
+        keys.make(key_file(folder, settings))  # before the folder, which says that this was done
+        state.mkdir(exist_ok=True)
         (state / ".gitignore").write_text("*\n")
-        keys.make(key_file(folder, settings))
     url = settings.database_url or f"sqlite:///{state / 'meta.db'}"
     stores = open_stores(url, state, key_file(folder, settings), heads_file(folder, settings))
     return Workspace(folder, settings, stores, access.first_start(stores))
 
 
 def create(folder: Path, name: str, extra: str = "") -> None:
-    """Write the settings of a new project; `extra` is TOML behind them.
+    """Write the settings of a new project; `extra` is TOML above them.
 
     Raises:
         UsageError: CN-SETTINGS-003, there is a project already; CN-NAME-001.

@@ -32,7 +32,7 @@ def read(headers, receive, limits=LIMITS):
 
 
 def length(n: int):
-    return [(b"content-length", b"%d" % n)]
+    return {b"content-length": b"%d" % n}
 
 
 def refused(headers, receive) -> HttpError:
@@ -43,17 +43,17 @@ def refused(headers, receive) -> HttpError:
 
 def test_a_body_is_joined_from_its_parts():
     assert read(length(6), arriving(b"abc", b"def")) == b"abcdef"
-    assert read([(b"transfer-encoding", b"chunked")], arriving(b"abc", b"", b"d")) == b"abcd"
+    assert read({b"transfer-encoding": b"chunked"}, arriving(b"abc", b"", b"d")) == b"abcd"
     assert read(length(3), arriving(b"abc")) == b"abc"
 
 
 def test_a_body_needs_a_length():
-    assert refused([], arriving(b"")).status == 411
+    assert refused({}, arriving(b"")).status == 411
 
 
 @pytest.mark.parametrize("parts", [(b"x" * 11,), (b"x" * 6, b"x" * 5)])
 def test_a_body_that_is_too_large_is_refused_and_its_connection_closed(parts):
-    error = refused([(b"transfer-encoding", b"chunked")], arriving(*parts))
+    error = refused({b"transfer-encoding": b"chunked"}, arriving(*parts))
     assert error.status == 413
     assert (b"connection", b"close") in error.headers
 

@@ -21,22 +21,22 @@ from colonnade.base.errors import ColonnadeError
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-COMMANDS: Final = {
-    "init": "start",
-    "run": "flow",
-    "up": "serving",
-    "serve": "serving",
-    "worker": "serving",
-    "status": "flow",
-    "data": "data",
-    "runs": "runs",
-    "model": "model",
-    "predict": "prediction",
-    "label": "prediction",
-    "report": "prediction",
-    "trace": "trace",
-    "audit": "audit",
-    "access": "access",
+COMMANDS: Final = {  # command -> its module, and its line in the list of commands
+    "init": ("start", "Make a new project that runs."),
+    "run": ("flow", "Ingest, check, transform, fit, test; what is up to date is not done again."),
+    "up": ("serving", "Everything on one machine: endpoints, flusher and a worker."),
+    "serve": ("serving", "Answer requests."),
+    "worker": ("serving", "Carry out jobs: retraining that a report asked for."),
+    "status": ("flow", "What is up to date, live, alarming."),
+    "data": ("data", "Tables, their versions and their bad rows."),
+    "runs": ("runs", "Runs: fitted models, their params, metrics and gates."),
+    "model": ("model", "Model versions and what the endpoints answer with."),
+    "predict": ("prediction", "Score every row of a file with a model version."),
+    "label": ("prediction", "Take over late labels, by prediction id or by business key."),
+    "report": ("prediction", "How an endpoint did in a window; then the action that follows."),
+    "trace": ("trace", "Provenance, both ways."),
+    "audit": ("audit", "The ledger: who did what, and whether it was changed since."),
+    "access": ("access", "API keys and the root key."),
 }
 
 
@@ -53,9 +53,15 @@ class Lazy(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"colonnade.cli.{COMMANDS[cmd_name]}")
+        module = importlib.import_module(f"colonnade.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,7 +69,7 @@ class Lazy(click.Group):
 def colonnade() -> None:
     """Take a model from a laptop to production and keep it there.
 
-    Example: colonnade init --example flights my_flights
+    Example: colonnade init my_project
     """
 
 

@@ -190,8 +190,9 @@ def _rule(condition: pl.Expr) -> object:
 
 def _with_cells(raw: pl.LazyFrame, bad: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     cells = pl.struct(pl.col(name).cast(pl.String) for name in names).struct.json_encode()
-    rows = pl.col(ROW).cast(pl.Int64).alias("row")
-    return bad.join(raw.select(rows, cells.alias("cells")).collect(), on="row", how="left")
+    wanted = raw.with_columns(pl.col(ROW).cast(pl.Int64).alias("row"))
+    wanted = wanted.join(bad.lazy().select("row"), on="row", how="semi")
+    return bad.join(wanted.select("row", cells.alias("cells")).collect(), on="row", how="left")
 
 
 def _first_line(error: Exception) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import rfc8785
@@ -21,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from colonnade.store.database import Database
 
 _FIELDS = ("id", "at", "actor", "verb", "kind", "subject", "made_from", "body", "seq", "prev_hash")
+_VERSION = re.compile(r"[a-z]+/[^@\s]+@[1-9][0-9]*")
+_LATER = ("load", "read", "refuse")  # said of a version that another entry made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,8 @@ def verify(database: Database, public: Mapping[str, bytes], exported: Path) -> V
         texts = [str(row["head"]) for row in heads]
         problems += _heads(texts, hashes, public)
         problems += _exported(texts, exported)
-        problems += _indexes(connection)
+        problems += _lineage(connection)
+        problems += _versions(connection)
         unsealed = connection.execute(
             sa.text("SELECT count(*) FROM entries WHERE seq IS NULL")
         ).scalar_one()
@@ -97,50 +101,94 @@ def _hash(row: Mapping[str, object]) -> str | None:
     fields = {name: row[name] for name in _FIELDS}
     try:
         for name in ("made_from", "body"):
-            fields[name] = json.loads(str(fields[name]))
+            fields[name] = _parse(fields[name])
         return hashlib.sha256(rfc8785.dumps(fields)).hexdigest()  # type: ignore[arg-type]
     except ValueError:  # no JSON any more, or none that can be written canonically
         return None
+
+
+def _parse(text: object) -> object:
+    """The values of a canonical text.
+
+    Raises:
+        ValueError: it is not canonical: the same values may hide other bytes, a name given twice.
+    """
+    values = json.loads(str(text), parse_int=_number)
+    if rfc8785.dumps(values) != str(text).encode():
+        raise ValueError("not canonical")
+    return values
+
+
+def _number(digits: str) -> int | float:
+    """From 2**53 on, a number is a double (RFC 8785)."""
+    return int(digits) if abs(int(digits)) < 2**53 else float(digits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    """A head, with the fields that the documented format names."""
+
+    first: int
+    last: int
+    root: str
+    last_hash: str
+    prev: str
+    at: str
+    key_id: str
+    signature: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is a number or a text in other clothes."""
+        for name, kind in (("first", int), ("last", int), ("key_id", str), ("signature", str)):
+            if type(getattr(self, name)) is not kind:
+                raise TypeError(name)
+
+    def __str__(self) -> str:
+        return f"head of entries {self.first} to {self.last}"
 
 
 def _heads(texts: list[str], hashes: list[str], public: Mapping[str, bytes]) -> Iterator[str]:
     previous, covered = "0" * 64, 0
     for text in texts:
         try:
-            head = json.loads(text)
-            first, last = int(head["first"]), int(head["last"])
-            signature = bytes.fromhex(head.pop("signature"))
-            signed = rfc8785.dumps(head)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            yield f"a head behind entry {covered} cannot be read"
+            head = _Head(**_parse(text))  # type: ignore[arg-type]
+        except (ValueError, TypeError):
+            yield f"the head behind entry {covered} cannot be read"
             return
-        name = f"head of entries {first} to {last}"
-        if first != covered + 1 or head["prev"] != previous:
-            yield f"{name}: does not follow the head before it"
-        yield from _signature(name, public.get(str(head["key_id"])), signature, signed)
-        leaves = hashes[first - 1 : last]
-        if len(leaves) != last - first + 1:
-            yield f"{name}: {last - first + 1 - len(leaves)} of its entries are gone"
-        elif leaves[-1] != head["last_hash"] or _root(leaves) != head["root"]:
-            yield f"{name}: its entries are not the ones that were signed"
-        previous, covered = hashlib.sha256(text.encode()).hexdigest(), last
-    if covered != len(hashes):
+        if head.first != covered + 1 or head.last < head.first or head.prev != previous:
+            yield f"{head}: does not follow the head before it"
+            return
+        yield from _signature(head, public)
+        leaves = hashes[head.first - 1 : head.last]
+        gone = head.last - covered - len(leaves)
+        if gone:
+            yield f"{head}: {gone} of its entries are gone"
+        elif leaves[-1] != head.last_hash or _root(leaves) != head.root:
+            yield f"{head}: its entries are not the ones that were signed"
+        previous, covered = hashlib.sha256(text.encode()).hexdigest(), head.last
+    if covered < len(hashes):
         yield f"entries {covered + 1} to {len(hashes)} are numbered, but no head signs them"
 
 
-def _signature(name: str, key: bytes | None, signature: bytes, signed: bytes) -> Iterator[str]:
+def _signature(head: _Head, public: Mapping[str, bytes]) -> Iterator[str]:
+    signed = {name: value for name, value in asdict(head).items() if name != "signature"}
+    key = public.get(head.key_id)
     if key is None:
-        yield f"{name}: signed by a key that this project does not have"
+        yield f"{head}: signed by a key that this project does not have"
         return
     try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
-    except InvalidSignature:
-        yield f"{name}: the signature is not by the project's key"
+        signature = bytes.fromhex(head.signature)
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, rfc8785.dumps(signed))
+    except (InvalidSignature, ValueError):
+        yield f"{head}: the signature is not by the project's key"
 
 
-def _root(hashes: list[str]) -> str:
+def _root(hashes: list[str]) -> str | None:
     """RFC 6962, section 2.1, by its recursive definition."""
-    return _tree([bytes.fromhex(text) for text in hashes]).hex()
+    try:
+        return _tree([bytes.fromhex(text) for text in hashes]).hex()
+    except ValueError:  # a hash that is none: the chain says so already
+        return None
 
 
 def _tree(leaves: list[bytes]) -> bytes:
@@ -152,36 +200,48 @@ def _tree(leaves: list[bytes]) -> bytes:
 
 def _exported(texts: list[str], path: Path) -> Iterator[str]:
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(errors="replace").splitlines()
     except FileNotFoundError:
         if texts:
             yield f"{path}: the exported heads are gone; put the file back from your backup"
         return
-    here = set(texts)
+    here, there = set(texts), set(lines)
     for line in lines:
         if line not in here:
             yield f"an exported head is not in the database any more: {line[:80]}…"
-    for text in texts[: len(texts) - 1]:  # the newest may be between commit and export
-        if text not in lines:
+    newest = max((place for place, text in enumerate(texts) if text in there), default=-1)
+    for text in texts[: max(newest, 0)]:  # those behind the newest one wait for their export
+        if text not in there:
             yield f"a head is not among the exported ones: {text[:80]}…"
 
 
-def _indexes(connection: sa.Connection) -> Iterator[str]:
-    wrong = _rows(
-        connection,
-        "SELECT v.kind, v.name, v.version FROM versions v LEFT JOIN entries e ON e.id = v.entry "
-        "WHERE e.subject IS NULL OR e.subject <> v.kind || '/' || v.name || '@' || v.version",
-    )
-    for row in wrong:
-        yield f"{row['kind']}/{row['name']}@{row['version']} points to another thing's entry"
-    edges: dict[str, set[str]] = {}
+def _lineage(connection: sa.Connection) -> Iterator[str]:
+    edges: dict[object, set[str]] = {}
     for row in _rows(connection, "SELECT entry, parent, child FROM edges"):
-        edges.setdefault(str(row["entry"]), set()).add(f"{row['parent']} {row['child']}")
+        edges.setdefault(row["entry"], set()).add(f"{row['parent']} {row['child']}")
     for row in _rows(connection, "SELECT id, subject, made_from FROM entries"):
         try:
-            made_from = json.loads(str(row["made_from"]))
+            made_from = _parse(row["made_from"])
         except ValueError:
-            continue  # the chain says so already
-        wanted = {f"{parent} {row['subject']}" for parent in made_from}
-        if edges.pop(str(row["id"]), set()) != wanted:
+            made_from = None
+        if not isinstance(made_from, list):
+            yield f"entry {row['id']}: what it was made from cannot be read"
+        elif edges.pop(row["id"], set()) != {f"{parent} {row['subject']}" for parent in made_from}:
             yield f"entry {row['id']}: the lineage index differs from the entry"
+    yield from (f"the lineage index names the entry {entry}, which is gone" for entry in edges)
+
+
+def _versions(connection: sa.Connection) -> Iterator[str]:
+    versions = {
+        f"{row['kind']}/{row['name']}@{row['version']}": row["entry"]
+        for row in _rows(connection, "SELECT kind, name, version, entry FROM versions")
+    }
+    wrong, spoken_of = dict(versions), set()
+    for row in _rows(connection, "SELECT id, verb, subject FROM entries"):
+        subject = str(row["subject"])
+        if wrong.get(subject) == row["id"] and row["verb"] not in _LATER:
+            del wrong[subject]
+        if row["verb"] != "refuse" and _VERSION.fullmatch(subject):
+            spoken_of.add(subject)
+    yield from (f"{subject}: the version index names another entry" for subject in wrong)
+    yield from (f"{subject} is not in the version index" for subject in spoken_of - set(versions))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import msgspec
 import sqlalchemy as sa
 
 from colonnade.base import clock, ids
@@ -34,7 +33,7 @@ class Change:
             kind=subject.kind,
             subject=str(subject),
             made_from=tuple(made_from),
-            body=msgspec.json.decode(canonical.encode(body)),
+            body=_object(body),
         )
         self._stores.ledger.append(self._connection, entry)
         return entry
@@ -61,3 +60,10 @@ class Change:
     def finish(self, job: Job, result: str, *, failed: bool = False) -> None:
         """Close a job together with its result; refused when its lease is lost."""
         self._stores.jobs.finish(self._connection, job, "failed" if failed else "done", result)
+
+
+def _object(body: object) -> dict[str, Json]:
+    """The body as every later reader of the entry will find it."""
+    values = canonical.decode(canonical.encode(body))
+    assert isinstance(values, dict)  # noqa: S101 (records and mappings are objects)
+    return values

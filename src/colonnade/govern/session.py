@@ -32,7 +32,7 @@ class Session:
 
     def __init__(self, stores: Stores, actor: Actor, purpose: str) -> None:
         self._stores = stores
-        self._reads: set[tuple[str, tuple[str, ...]]] = set()
+        self._reads: set[tuple[str, frozenset[str]]] = set()
         self.actor = actor
         self.purpose = purpose
 
@@ -135,10 +135,11 @@ class Session:
         entry = self.version(ref)
         version = entry.read(TableVersion)
         wanted = tuple(columns or version.columns)
-        if (entry.subject, wanted) not in self._reads:
+        read = (entry.subject, frozenset(wanted))
+        if read not in self._reads:
             body = {"columns": list(wanted), "purpose": self.purpose}
             self.record("read", "read", entry.ref, body)
-            self._reads.add((entry.subject, wanted))
+            self._reads.add(read)
         return self._stores.tables.scan(ref.name, version.delta_version).select(wanted)
 
     @contextmanager

@@ -15,9 +15,10 @@ from typing import Final
 
 import msgspec
 import polars as pl
+from sqlalchemy.exc import IntegrityError
 
 from colonnade.base import clock
-from colonnade.base.errors import UnavailableError
+from colonnade.base.errors import RefusedError, UnavailableError
 from colonnade.govern.change import Change
 from colonnade.govern.stores import Stores
 from colonnade.records import canonical
@@ -69,6 +70,7 @@ class Writer:
 
         Raises:
             RefusedError: CN-LEASE-001, another writer took over meanwhile; nothing is visible.
+                CN-TABLE-007, rows of another program got below these; nothing is visible.
         """
         draft = _Draft(
             actor=self._actor,
@@ -78,17 +80,31 @@ class Writer:
         )
         text = canonical.encode(draft).decode()
         delta_version = self._stores.tables.write(self._name, frame, version.mode, text)
+        if delta_version != draft.parent + 1:
+            raise RefusedError(
+                "CN-TABLE-007",
+                f"table {self._name}: another program committed Delta version {draft.parent + 1} "
+                "while this one wrote",
+                "nothing was written; run the command again, it undoes what is not the ledger's",
+            )
         return self._name_version("write", draft, delta_version, then)
 
     def recover(self) -> None:
         """Adopt or undo what an earlier holder committed and did not name."""
         for commit in self._stores.tables.unnamed(self._name, self._parent()):
             draft = _read_draft(commit.draft)
-            if draft is not None and draft.parent == self._parent():
-                self._name_version("adopt", draft, commit.delta_version, None)
-            elif commit.delta_version > self._parent():
+            if draft is None or not self._adopt(draft, commit.delta_version):
                 self._undo()
                 return
+
+    def _adopt(self, draft: _Draft, delta_version: int) -> bool:
+        if draft.parent != self._parent():
+            return False
+        try:
+            self._name_version("adopt", draft, delta_version, None)
+        except IntegrityError:  # its segments were flushed by somebody else since
+            return False
+        return True
 
     def _undo(self) -> None:
         newest = self.newest
@@ -121,7 +137,7 @@ class Writer:
                 column: str(dtype)
                 for column, dtype in tables.scan(self._name, delta_version).collect_schema().items()
             },
-            parts=tables.parts(self._name, delta_version, self._known_parts()),
+            parts=tables.parts(self._name, delta_version, draft.parent),
         )
         with self._stores.database.write() as connection:
             leases.confirm(connection, self._lease, LEASE_S)
@@ -136,15 +152,6 @@ class Writer:
     def _parent(self) -> int:
         newest = self.newest
         return -1 if newest is None else newest.read(TableVersion).delta_version
-
-    def _known_parts(self) -> list[str]:
-        subject = str(Ref("table", self._name))
-        return [
-            part
-            for entry in self._stores.ledger.select(kind="table", subject=subject)
-            if entry.verb != "read"
-            for part in entry.read(TableVersion).parts
-        ]
 
 
 @contextmanager
@@ -182,6 +189,6 @@ def _acquire(stores: Stores, name: str) -> Lease:
 
 def _read_draft(text: str | None) -> _Draft | None:
     try:
-        return None if text is None else msgspec.json.decode(text, type=_Draft)
-    except msgspec.DecodeError:
+        return None if text is None else msgspec.convert(canonical.decode(text), _Draft)
+    except (msgspec.MsgspecError, ValueError):  # another program's metadata under our name
         return None

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, cast
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 import rfc8785
+
+from colonnade.base.errors import UsageError
 
 if TYPE_CHECKING:
     Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 else:
     Json = Any  # what msgspec reads it as: it knows no recursive alias
+
+_EXACT: Final = 2**53  # from here on a JSON number is a double and no integer (RFC 8785)
+_LONG: Final = re.compile(rb"[0-9]{16}")
 
 
 def plain(value: object) -> Json:
@@ -20,8 +27,38 @@ def plain(value: object) -> Json:
 
 
 def encode(value: object) -> bytes:
-    """The canonical JSON of a record or of plain JSON values."""
-    return rfc8785.dumps(cast("dict[str, str]", plain(value)))
+    """The canonical JSON of a record or of plain JSON values.
+
+    Raises:
+        UsageError: CN-JSON-001, it holds NaN, an infinity, an integer of 2**53 or more, or a
+            text that is no Unicode.
+    """
+    try:
+        return rfc8785.dumps(cast("dict[str, str]", plain(value)))
+    except rfc8785.CanonicalizationError as error:
+        raise UsageError(
+            "CN-JSON-001",
+            f"a record cannot be written as JSON: {error}",
+            "use finite numbers and integers below 2**53; write anything else as a text",
+        ) from error
+
+
+def decode(text: str | bytes) -> Json:
+    """The JSON values of a canonical text, such that `encode` writes the same text again.
+
+    The canonical form of the double 1e20 is ``100000000000000000000``: read as an integer it
+    could not be written again.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    if _LONG.search(data) is None:
+        return cast("Json", msgspec.json.decode(data))
+    return cast("Json", json.loads(data, parse_int=number))
+
+
+def number(digits: str) -> int | float:
+    """The digits of a JSON integer as the number that RFC 8785 means by them."""
+    value = int(digits)
+    return value if abs(value) < _EXACT else float(digits)
 
 
 def digest(value: object) -> str:

@@ -91,7 +91,7 @@ class App:
         call = Call(
             method=scope["method"],
             path=path,
-            headers=scope["headers"],
+            headers=dict(scope["headers"]),
             peer=client[0] if client else None,
             receive=receive,
             route=self._live.routes.get(path, self._missing),

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from colonnade.serve.revision import Revision
+from colonnade.web.auth import Headers
 from colonnade.web.limits import Receive
 
 HeaderList = list[tuple[bytes, bytes]]
@@ -30,6 +31,7 @@ class Call:
     """One request; the layers of the stack fill it in.
 
     Attributes:
+        headers: by their names in lower case; of one that came twice the last.
         peer: the address of the other side of the connection.
         route: what answers this path.
         actor: who calls, as the access snapshot names it.
@@ -38,7 +40,7 @@ class Call:
 
     method: str
     path: str
-    headers: HeaderList
+    headers: Headers
     peer: str | None
     receive: Receive
     route: Route

@@ -18,6 +18,7 @@ from colonnade.web.problem import MEDIA_TYPE, HttpError, problem, status_of
 
 Revisions = Callable[[], "list[Revision]"]
 
+_JSON = b"application/json"
 _LOOPBACK = ("127.", "::1")
 _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 
@@ -148,21 +149,21 @@ def _is_local(call: Call) -> bool:
     """True for a process of this machine that speaks for itself."""
     if call.peer is None or not call.peer.startswith(_LOOPBACK):
         return False
-    return not any(name in _FORWARDED for name, _ in call.headers)
+    return not any(name in call.headers for name in _FORWARDED)
 
 
 def _check_media_type(call: Call) -> None:
-    for name, value in call.headers:
-        if name == b"content-type":
-            kind = value.partition(b";")[0].strip().lower()
-            if kind and kind != b"application/json" and not kind.endswith(b"+json"):
-                raise HttpError(
-                    415,
-                    "CN-HTTP-003",
-                    f"the body is {kind[:64].decode('latin-1')}, expected application/json",
-                    "send content-type: application/json",
-                )
-            return
+    said = call.headers.get(b"content-type", _JSON)
+    if said == _JSON:
+        return
+    kind = said.partition(b";")[0].strip().lower()
+    if kind and kind != _JSON and not kind.endswith(b"+json"):
+        raise HttpError(
+            415,
+            "CN-HTTP-003",
+            f"the body is {kind[:64].decode('latin-1')}, expected application/json",
+            "send content-type: application/json",
+        )
 
 
 def _problem(call: Call, error: ColonnadeError) -> Answer:

@@ -85,21 +85,30 @@ def ready(revision: Revision) -> Answer:
 
 async def infer(call: Call, revision: Revision, scorer: Scorer) -> Answer:
     """``POST /v2/models/{m}/infer``."""
-    request = _request(call.body)
-
-    def rows(_body: bytes) -> list[Row]:
-        return _rows(request, revision.predictor)
-
-    scored = await scorer.score(call, revision, rows, "infer")
+    reader = _Reader(revision.predictor)
+    scored = await scorer.score(call, revision, reader.decode, "infer")
     body = {
         "model_name": revision.endpoint,
         "model_version": str(revision.version),
         "parameters": {"prediction_ids": scored.ids},
         "outputs": [_output(scored)],
     }
-    if request.id is not None:
-        body["id"] = request.id
+    if reader.id is not None:
+        body["id"] = reader.id
     return as_json(body, prediction_header(scored))
+
+
+class _Reader:
+    """Decodes one request, and keeps the id that it is to be answered under."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.id: str | None = None
+
+    def decode(self, body: bytes) -> list[Row]:
+        request = _request(body)
+        self.id = request.id
+        return _rows(request, self._predictor)
 
 
 def _request(body: bytes) -> InferRequest:

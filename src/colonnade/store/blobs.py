@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
-from colonnade.base import ids
 from colonnade.base.errors import NotFoundError, RefusedError
 from colonnade.records import canonical
+from colonnade.store import durable
 from colonnade.store.keys import Keys
 
 _PURPOSE: Final = "blobs"
@@ -27,8 +26,10 @@ class Blobs:
         path = self.path(digest)
         if path.exists():
             return digest
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, self._keys.encrypt(_PURPOSE, data, digest.encode()))
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            durable.sync(self._root)
+        durable.write(path, self._keys.encrypt(_PURPOSE, data, digest.encode()))
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -58,21 +59,3 @@ class Blobs:
     def path(self, digest: str) -> Path:
         """Where the encrypted file lies."""
         return self._root / digest[:2] / digest
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a whole file or none: temporary name, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{ids.uuid7()}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 
 from colonnade.base import clock
@@ -126,5 +125,5 @@ class Jobs:
 
 def _job(row: sa.Row[Any]) -> Job:
     fields = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's documented name)
-    fields["body"] = msgspec.json.decode(fields["body"])
+    fields["body"] = canonical.decode(fields["body"])
     return Job(**fields)

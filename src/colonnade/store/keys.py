@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from colonnade.base.errors import RefusedError, UnavailableError
+from colonnade.store import durable
 
 _NONCE_BYTES: Final = 12
 _ID_BYTES: Final = 8  # characters of a key's id
@@ -53,6 +54,8 @@ class Keys:
 
     def secret(self, purpose: str, key_id: str | None = None) -> bytes:
         """A 256-bit key for one purpose."""
+        if key_id is not None and key_id not in self._roots:  # another process may have rotated
+            self._roots = _read(self._path)
         root = self._roots[key_id or self.key_id]
         return HKDF(hashes.SHA256(), 32, salt=None, info=purpose.encode()).derive(root)
 
@@ -85,7 +88,7 @@ class Keys:
 
     def rotate(self) -> str:
         """Add a root key and use it from now on; returns its id."""
-        key_id = _append(self._path)
+        key_id = _append(self._path, whole=self._path.read_bytes().endswith(b"\n"))
         self._roots = _read(self._path)
         return key_id
 
@@ -100,6 +103,7 @@ def make(path: Path) -> bool:
     _append(temporary)
     try:
         os.link(temporary, path)  # whole or not at all, and never over another one
+        durable.sync(path.parent)
     except FileExistsError:
         return False
     finally:
@@ -107,9 +111,10 @@ def make(path: Path) -> bool:
     return True
 
 
-def _append(path: Path) -> str:
+def _append(path: Path, *, whole: bool = True) -> str:
     key_id = secrets.token_hex(_ID_BYTES // 2)
-    line = f"{key_id} {base64.b64encode(secrets.token_bytes(32)).decode()}\n"
+    line = "" if whole else "\n"  # somebody's editor left the last line open
+    line += f"{key_id} {base64.b64encode(secrets.token_bytes(32)).decode()}\n"
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(handle, line.encode())
@@ -122,7 +127,7 @@ def _append(path: Path) -> str:
 def _read(path: Path) -> dict[str, bytes]:
     try:
         mode = path.stat().st_mode
-        lines = path.read_text().splitlines()
+        text = path.read_text(errors="replace")
     except OSError as error:
         raise UnavailableError(
             "CN-KEYS-001",
@@ -136,13 +141,22 @@ def _read(path: Path) -> dict[str, bytes]:
             f"chmod 600 {path}",
         )
     try:
-        roots = {key: base64.b64decode(text) for key, text in map(str.split, lines)}
+        roots = dict(_root(line) for line in text.splitlines() if line.strip())
     except ValueError:
         roots = {}
-    if not roots or any(len(root) != 32 for root in roots.values()):
+    if not roots:
         raise UnavailableError(
             "CN-KEYS-002",
-            f"{path} is no key file: each line must be an id and 32 bytes in base64",
+            f"{path} is no key file: each line must be an id of {_ID_BYTES} characters and 32 "
+            "bytes in base64",
             "put it back from your backup",
         )
     return roots
+
+
+def _root(line: str) -> tuple[str, bytes]:
+    key_id, text = line.split()
+    root = base64.b64decode(text, validate=True)
+    if len(key_id) != _ID_BYTES or len(root) != 32:
+        raise ValueError(line)
+    return key_id, root

@@ -24,11 +24,7 @@ class Ledger:
         self._database = database
 
     def append(self, connection: sa.Connection, entry: Entry) -> None:
-        """Insert an unsealed entry and its edges; a versioned subject claims its version.
-
-        Raises:
-            sqlalchemy.exc.IntegrityError: the version is taken.
-        """
+        """Insert an unsealed entry and its edges."""
         connection.execute(
             entries.insert().values(
                 id=entry.id,
@@ -49,7 +45,11 @@ class Ledger:
             connection.execute(edges.insert(), rows)
 
     def claim(self, connection: sa.Connection, ref: Ref, entry: str) -> None:
-        """Bind ``name@version`` to the entry that makes it."""
+        """Bind ``name@version`` to the entry that makes it.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: the version is taken.
+        """
         connection.execute(
             versions.insert().values(kind=ref.kind, name=ref.name, version=ref.version, entry=entry)
         )
@@ -160,5 +160,5 @@ def read_entry(row: sa.Row[Any]) -> Entry:
     """A row of the table ``entries`` as a record."""
     fields = dict(row._mapping)  # noqa: SLF001 (SQLAlchemy's documented name)
     fields["made_from"] = tuple(msgspec.json.decode(fields["made_from"]))
-    fields["body"] = msgspec.json.decode(fields["body"])
+    fields["body"] = canonical.decode(fields["body"])
     return Entry(**fields)

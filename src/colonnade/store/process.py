@@ -28,7 +28,9 @@ def is_gone(owner: str) -> bool:
     if host != socket.gethostname():
         return False
     try:
-        started = psutil.Process(int(rest)).create_time()
+        process = psutil.Process(int(rest))
+        if process.status() == psutil.STATUS_ZOMBIE:  # it ended and its parent did not look yet
+            return True
+        return abs(process.create_time() - float(owner.rpartition(":")[2])) > 0.05
     except (psutil.NoSuchProcess, ValueError):
         return True
-    return bool(abs(started - float(owner.rpartition(":")[2])) > 0.05)

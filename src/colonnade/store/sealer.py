@@ -14,12 +14,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
 from colonnade.base import clock
+from colonnade.base.errors import UnavailableError
 from colonnade.records import canonical
 from colonnade.records.entry import GENESIS, Entry, Head, merkle_root, seal
 from colonnade.store import leases
@@ -30,6 +31,7 @@ from colonnade.store.schema import entries, heads
 BATCH: Final = 5_000
 _LEASE: Final = "sealer"
 _TTL_S: Final = 10.0
+_TAIL_BYTES: Final = 65_536  # of the export file; a head has about 500
 
 
 class Signer(Protocol):
@@ -54,7 +56,11 @@ class Sealer:
         self._export = export
 
     def seal(self) -> int:
-        """Seal everything that waits; returns how many entries that were."""
+        """Seal everything that waits; returns how many entries that were.
+
+        Raises:
+            UnavailableError: CN-LEDGER-001, sealed, but the heads cannot be exported.
+        """
         total, count = 0, BATCH
         while count == BATCH:
             with self._database.write() as connection:
@@ -68,20 +74,32 @@ class Sealer:
         return total
 
     def export(self) -> None:
-        """Append the heads that the export file lacks; a line torn by a crash is mended first."""
-        self._export.parent.mkdir(parents=True, exist_ok=True)
-        with self._export.open("ab+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            whole = [line for line in file.readlines() if line.endswith(b"\n")]
-            file.truncate(sum(map(len, whole)))
-            last = msgspec.json.decode(whole[-1], type=Head).last if whole else 0
-            newer = sa.select(heads.c.head).where(heads.c.last > last).order_by(heads.c.last)
-            with self._database.read() as connection:
-                for text in connection.execute(newer).scalars():
+        """Append the heads that the export file lacks; a line torn by a crash is mended first.
+
+        Raises:
+            UnavailableError: CN-LEDGER-001, the file cannot be written, or it ends in a line
+                that is no head.
+        """
+        try:
+            self._export.parent.mkdir(parents=True, exist_ok=True)
+            with self._export.open("ab+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                for text in self._newer(_mend(file)):
                     file.write(text.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, msgspec.DecodeError) as error:
+            raise UnavailableError(
+                "CN-LEDGER-001",
+                f"signed heads cannot be exported to {self._export}: {error}",
+                "make the file writable, put it back from your backup, or name another place "
+                "with COLONNADE_HEADS_FILE; the entries are sealed",
+            ) from error
+
+    def _newer(self, last: int) -> list[str]:
+        query = sa.select(heads.c.head).where(heads.c.last > last).order_by(heads.c.last)
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
 
     def _batch(self, connection: sa.Connection) -> int:
         waiting = connection.execute(
@@ -124,6 +142,15 @@ class Sealer:
         connection.execute(
             heads.insert().values(last=head.last, head=canonical.encode(head).decode())
         )
+
+
+def _mend(file: BinaryIO) -> int:
+    """Cut off a torn last line; returns the last entry that the file's heads cover."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL_BYTES))
+    whole, newline, torn = file.read().rpartition(b"\n")
+    file.truncate(size - len(torn))
+    return msgspec.json.decode(whole.rpartition(b"\n")[2], type=Head).last if newline else 0
 
 
 def _chain(batch: Iterable[Entry], seq: int, prev: str) -> Iterator[dict[str, str | int]]:

@@ -7,18 +7,20 @@ Delta version without an entry can adopt it exactly, or undo it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import unquote
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
 
 from colonnade.base.errors import UsageError
 
+_Filters = list[tuple[str, str, object]] | list[list[tuple[str, str, object]]]
 DRAFT: Final = "colonnade"
+# Delta would delete the log of versions older than 30 days with every hundredth commit.
+_KEEP: Final = PostCommitHookProperties(cleanup_expired_logs=False)
 _LOSSLESS: Final[dict[type[pl.DataType], type[pl.DataType]]] = {
     pl.UInt8: pl.Int16,
     pl.UInt16: pl.Int32,
@@ -38,6 +40,20 @@ class Commit:
 
     delta_version: int
     draft: str | None
+
+
+class _Table(DeltaTable):
+    """A Delta table whose files lie at their paths: deltalake writes a space as %20."""
+
+    def file_uris(
+        self,
+        partition_filters: _Filters | None = None,
+        *,
+        file_pruning_predicate: str | _Filters | None = None,
+    ) -> list[str]:
+        """Paths instead of URIs."""
+        uris = super().file_uris(partition_filters, file_pruning_predicate=file_pruning_predicate)
+        return [unquote(uri.removeprefix("file://")) for uri in uris]
 
 
 class Tables:
@@ -68,13 +84,14 @@ class Tables:
             frame,
             mode="append" if mode == "append" else "overwrite",
             schema_mode="overwrite" if mode == "replace" else "merge",
-            commit_properties=CommitProperties(custom_metadata={DRAFT: draft}),
+            commit_properties=_properties(draft),
+            post_commithook_properties=_KEEP,
         )
         return DeltaTable(path).version()
 
     def scan(self, name: str, delta_version: int) -> pl.LazyFrame:
         """The rows of one Delta version."""
-        return pl.scan_delta(self._path(name), version=delta_version)
+        return pl.scan_delta(_Table(self._path(name), version=delta_version))
 
     def unnamed(self, name: str, after: int) -> list[Commit]:
         """The Delta versions behind `after` (-1 for all), oldest first."""
@@ -91,25 +108,17 @@ class Tables:
     def undo(self, name: str, to: int, draft: str) -> int:
         """Make the newest version equal to version `to` again; returns the new number."""
         table = DeltaTable(self._path(name))
-        table.restore(to, commit_properties=CommitProperties(custom_metadata={DRAFT: draft}))
+        table.restore(to, commit_properties=_properties(draft), post_commithook_properties=_KEEP)
         return DeltaTable(self._path(name)).version()
 
-    def clear(self, name: str, draft: str) -> int:
-        """Empty a table of which no version was ever named; returns the new number."""
-        table = DeltaTable(self._path(name))
-        table.delete(commit_properties=CommitProperties(custom_metadata={DRAFT: draft}))
-        return DeltaTable(self._path(name)).version()
-
-    def parts(self, name: str, delta_version: int, known: Sequence[str] = ()) -> dict[str, str]:
-        """SHA-256 of every data file of a version that is not `known`, by relative path."""
-        table = DeltaTable(self._path(name), version=delta_version)
+    def parts(self, name: str, delta_version: int, parent: int = -1) -> dict[str, str]:
+        """SHA-256 of every data file that a version has and `parent` had not, by relative path."""
+        root = self._path(name).resolve()
         found = {}
-        for uri in table.file_uris():
-            path = Path(unquote(uri.removeprefix("file://")))
-            relative = str(path.relative_to(self._path(name).resolve()))
-            if relative not in known:
-                with path.open("rb") as file:
-                    found[relative] = hashlib.file_digest(file, "sha256").hexdigest()
+        for path in sorted(self._files(name, delta_version) - self._files(name, parent)):
+            with Path(path).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[str(Path(path).relative_to(root))] = digest
         return found
 
     def rows(self, name: str, delta_version: int) -> int:
@@ -126,11 +135,20 @@ class Tables:
                     f"cast it in the step that makes {name}, or give the new column another name",
                 )
 
+    def _files(self, name: str, delta_version: int) -> set[str]:
+        if delta_version < 0:
+            return set()
+        return set(_Table(self._path(name), version=delta_version).file_uris())
+
     def _exists(self, name: str) -> bool:
         return DeltaTable.is_deltatable(str(self._path(name)))
 
     def _path(self, name: str) -> Path:
         return self._root / name
+
+
+def _properties(draft: str) -> CommitProperties:
+    return CommitProperties(custom_metadata={DRAFT: draft})
 
 
 def storable(name: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -145,8 +163,9 @@ def storable(name: str, frame: pl.DataFrame) -> pl.DataFrame:
 def _exact(name: str, column: str, dtype: pl.DataType) -> pl.Expr:
     expression = pl.col(column)
     if isinstance(dtype, pl.Datetime):
-        if dtype.time_unit != "ns":
-            return expression.cast(pl.Datetime("us", dtype.time_zone))
+        if dtype.time_unit != "ns":  # Delta keeps an instant as UTC, whatever its zone
+            expression = expression.cast(pl.Datetime("us", dtype.time_zone))
+            return expression.dt.convert_time_zone("UTC") if dtype.time_zone else expression
     elif dtype.base_type() in _LOSSLESS:
         return expression.cast(_LOSSLESS[dtype.base_type()])
     elif dtype.base_type() in _STORABLE or _holds_storable(dtype):

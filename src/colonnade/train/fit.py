@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 import msgspec
@@ -19,7 +20,7 @@ import polars as pl
 
 from colonnade.base import clock, ids
 from colonnade.base.errors import ColonnadeError, UsageError
-from colonnade.bundle import export, load, manifest
+from colonnade.bundle import load, manifest
 from colonnade.bundle.predict import Predictor
 from colonnade.compute.code import CodeError
 from colonnade.compute.digest import code_digest
@@ -150,7 +151,8 @@ def _carry_out(work: _Work, champion: Entry | None) -> Fitted:
     estimator, onnx = _fit(work, earlier, signature)
     with work.timed("judge"):
         predictor = _open(work, signature, onnx)
-        agreement = export.check_equal(estimator, predictor, build.matrix(newest, signature))
+        x = build.matrix(newest, signature)
+        agreement = _exporter().check_equal(estimator, predictor, x)
         trial = _trial(work, predictor, newest, len(onnx), champion)
         verdicts = tuple(gate.judge(condition, trial) for condition in model.gates)
         metrics = {
@@ -209,7 +211,14 @@ def _fit(work: _Work, rows: pl.DataFrame, signature: Signature) -> tuple[object,
             "return the fitted estimator",
         )
     with work.timed("export"):
-        return estimator, export.to_onnx(estimator, signature)
+        return estimator, _exporter().to_onnx(estimator, signature)
+
+
+def _exporter() -> ModuleType:
+    # scikit-learn and the converters take seconds to load: only a command that fits waits for them
+    from colonnade.bundle import export  # noqa: PLC0415
+
+    return export
 
 
 def _open(work: _Work, signature: Signature, onnx: bytes) -> Predictor:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-HeaderPairs = Iterable[tuple[bytes, bytes]]
+Headers = Mapping[bytes, bytes]
 
 VALID_S = 86_400.0
 _BEARER = b"bearer "
 
 
-def key_of(headers: HeaderPairs) -> bytes | None:
+def key_of(headers: Headers) -> bytes | None:
     """The API key of a request: ``authorization: Bearer <key>`` or ``x-api-key: <key>``.
 
     Args:
-        headers: names in lower case, as ASGI gives them.
+        headers: by their names in lower case.
     """
-    for name, value in headers:
-        if name == b"authorization" and value[:7].lower() == _BEARER:
-            return value[7:].strip()
-        if name == b"x-api-key":
-            return value
-    return None
+    said = headers.get(b"authorization")
+    if said is not None and said[:7].lower() == _BEARER:
+        return said[7:].strip()
+    return headers.get(b"x-api-key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class AccessSnapshot:
     made_at_s: float
     valid_s: float = VALID_S
 
-    def actor(self, headers: HeaderPairs) -> str | None:
+    def actor(self, headers: Headers) -> str | None:
         """The name of the actor whose key the request carries; None without a known key."""
         key = key_of(headers)
         return None if key is None else self.actors.get(sha256(key).hexdigest())

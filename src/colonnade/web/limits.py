@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 
-from colonnade.web.auth import HeaderPairs
+from colonnade.web.auth import Headers
 from colonnade.web.problem import HttpError
 
 # ASGI's own types of a message; msgspec or pydantic would only slow what uvicorn has checked.
@@ -61,7 +61,7 @@ class Gate:
         """The request that entered is answered."""
         self.in_flight -= 1
 
-    async def body(self, headers: HeaderPairs, receive: Receive) -> bytes:
+    async def body(self, headers: Headers, receive: Receive) -> bytes:
         """Receive the body of a request.
 
         Raises:
@@ -74,15 +74,14 @@ class Gate:
             return _part(message, 0, self.limits.body_bytes)
         return await self._rest(message, receive, expected)
 
-    def _expected(self, headers: HeaderPairs) -> int:
-        for name, value in headers:
-            if name == b"content-length":
-                length = int(value)
-                if length > self.limits.body_bytes:
-                    raise _too_large(self.limits.body_bytes)
-                return length
-            if name == b"transfer-encoding":
-                return self.limits.body_bytes
+    def _expected(self, headers: Headers) -> int:
+        length = headers.get(b"content-length")
+        if length is not None:
+            if int(length) > self.limits.body_bytes:
+                raise _too_large(self.limits.body_bytes)
+            return int(length)
+        if b"transfer-encoding" in headers:
+            return self.limits.body_bytes
         raise HttpError(
             411, "CN-HTTP-004", "the request says no length for its body", "send content-length"
         )

@@ -9,7 +9,7 @@ import msgspec
 from colonnade.base.errors import ColonnadeError
 from colonnade.bundle.request import Problem, RequestError
 
-Headers = tuple[tuple[bytes, bytes], ...]
+HeaderPairs = tuple[tuple[bytes, bytes], ...]
 
 MEDIA_TYPE = b"application/problem+json"
 _encode = msgspec.json.Encoder().encode
@@ -27,7 +27,7 @@ class HttpError(ColonnadeError):
     """
 
     def __init__(
-        self, status: int, code: str, message: str, fix: str, *, headers: Headers = ()
+        self, status: int, code: str, message: str, fix: str, *, headers: HeaderPairs = ()
     ) -> None:
         super().__init__(code, message, fix)
         self.status = status

@@ -1,0 +1,298 @@
+"""Replay 2013: a model is fitted, served, watched, fitted again, and promoted or kept.
+
+January to March are learnt from. Each later month is scored over HTTP by a running endpoint
+process; the labels of a month land before the month after next is scored. Each report is judged by
+the endpoint's own trigger, each new fit by the model's own gates.
+
+    python examples/flights/replay.py --folder .demo/flights
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import landing
+import msgspec
+import polars as pl
+import scoreboard
+from endpoint import Endpoint, EndpointError, running, wait_for
+from landing import Year
+from rich.console import Console
+from scoreboard import Month, Sent
+
+from colonnade.base.errors import ColonnadeError, VerdictError
+from colonnade.data.label import take_labels
+from colonnade.govern.models import open_version
+from colonnade.lifecycle import pipeline, retrain
+from colonnade.monitor import watch
+from colonnade.records.deployment import Deployment
+from colonnade.records.entry import Entry
+from colonnade.records.prediction import predictions_of
+from colonnade.records.ref import Ref, parse
+from colonnade.records.table import TableVersion
+from colonnade.wiring import Workspace, create, open_workspace
+
+ENDPOINT: Final = "late_departure"
+HERE: Final = Path(__file__).resolve().parent
+MARK: Final = ".replay"  # a folder with this file in it is ours to make anew
+KEY: Final = "api.key"
+RESULT: Final = "result.json"
+SETTINGS: Final = 'key_file = "root.key"\nheads_file = "heads.jsonl"\n'
+TRAINED: Final = landing.MONTHS[:3]
+SCORED: Final = landing.MONTHS[3:]
+DELAY: Final = 2  # the labels of a month are there when the month after next is scored
+BATCH_ROWS: Final = 2_000
+SINGLE_ROWS: Final = 5_000  # requests that carry one row, over all months
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which months are learnt from, which are scored, and how.
+
+    Attributes:
+        single_rows: requests that carry one row, spread over the scored months.
+    """
+
+    trained: Sequence[str] = TRAINED
+    scored: Sequence[str] = SCORED
+    single_rows: int = SINGLE_ROWS
+
+    def singles_of(self, month: str) -> int:
+        """How many rows of a month are sent one by one."""
+        place, months = self.scored.index(month), len(self.scored)
+        return self.single_rows * (place + 1) // months - self.single_rows * place // months
+
+
+@dataclass
+class Replay:
+    """A replay under way.
+
+    Attributes:
+        sent: by month, how it was scored.
+        acknowledged: predictions that the endpoint has answered with.
+        sample: the first prediction by the newest version that answered.
+        months: what is known of the months whose labels have landed.
+    """
+
+    workspace: Workspace
+    year: Year
+    console: Console
+    plan: Plan
+    sent: dict[str, Sent] = field(default_factory=dict)
+    acknowledged: int = 0
+    sample: str = ""
+    months: list[Month] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder = self.workspace.folder
+        self.landing = self.folder / "landing"
+        self.session = self.workspace.session("replay")
+        self.declared = self.workspace.project.endpoints[ENDPOINT]
+        self.model = self.workspace.project.models[self.declared.model]
+
+    def run(self, key: str) -> None:
+        """Replay every month of the plan; `key` opens the endpoint.
+
+        Raises:
+            ColonnadeError: a step failed.
+            EndpointError: the endpoint process does not answer.
+        """
+        self._begin()
+        with running(self.folder, ENDPOINT, key) as endpoint:
+            for place, month in enumerate(self.plan.scored):
+                known = self.plan.scored[place - DELAY] if place >= DELAY else None
+                self._know(month, known)
+                wait_for(lambda: endpoint.serves(self._live()), "the endpoint to switch")
+                with self._told(f"{month}: score over HTTP"):
+                    self._score(endpoint, month)
+            for month in self.plan.scored[-DELAY:]:
+                self._know(None, month)
+
+    def _begin(self) -> None:
+        """Land the first months, then what `colonnade run` does: check, fit, judge, deploy."""
+        first, last = self.plan.trained[0], self.plan.trained[-1]
+        with self._told(f"{first} to {last}: land, check, fit the first model"):
+            self.year.land_planes(self.landing)
+            for month in self.plan.trained:
+                for kind in ("flights", "weather", "outcomes"):
+                    self.year.land(self.landing, kind, month)
+            steps = pipeline.run(self.session, self.workspace.project, self.folder)
+        for step in steps:
+            self.console.print(f"{step.made or step.name:>20}  {step.detail}", highlight=False)
+        if any(step.state == "rejected" for step in steps):
+            raise VerdictError("CN-DEMO-001", "the first model was rejected", "see its gates above")
+
+    def _know(self, month: str | None, known: str | None) -> None:
+        """The schedule of `month` and the outcomes of `known` land; the loop acts on them."""
+        what = [f"land the labels of {known}"] if known else []
+        what += [f"land the schedule of {month}"] if month else []
+        with self._told("; ".join(what)):
+            if month is not None:
+                self.year.land(self.landing, "flights", month)
+                self.year.land(self.landing, "weather", month)
+            if known is not None:
+                self.year.land(self.landing, "outcomes", known)
+            pipeline.run(self.session, self.workspace.project, self.folder)
+        if known is not None:
+            with self._told(f"{known}: label, report, act"):
+                line = self._close(known)
+            self.console.print(f"{'':>20}  {line.done}\n{'':>20}  {line.why}", highlight=False)
+
+    def _close(self, month: str) -> Month:
+        """Labels, report, decision and what follows from it, as `colonnade label` and `report`."""
+        live = self.session.version(Ref("model", self.model.name, self._live()))
+        signature = open_version(self.session, live).signature
+        path = self.landing / f"outcomes-{month}.csv"
+        take_labels(self.session, ENDPOINT, signature, self.model.label, path)
+        wait_for(self._flushed, "the predictions to be flushed")
+        chain = [watch.report(self.session, ENDPOINT, watch.window_of(window(month)))]
+        chain.append(retrain.decide(self.session, self.declared, self.model.table, chain[0]))
+        while done := retrain.work(self.session, self.workspace.project, self.folder):
+            chain.append(done)
+        first = self.session.version(Ref("model", self.model.name, 1))
+        line = scoreboard.month_of(self.session, month, self.sent[month], chain, first)
+        self.months.append(line)
+        return line
+
+    def _score(self, endpoint: Endpoint, month: str) -> None:
+        """Send every flight of a month once; some of them alone, all through the month."""
+        rows = self._rows(month)
+        count, before = self.plan.singles_of(month), len(endpoint.single_ms)
+        alone = {place * len(rows) // count for place in range(count)}
+        rest = [row for place, row in enumerate(rows) if place not in alone]
+        answers = [endpoint.predict([rows[place]]) for place in sorted(alone)]
+        first = answers[0].predictions[0].id
+        answers += [
+            endpoint.predict(rest[start : start + BATCH_ROWS])
+            for start in range(0, len(rest), BATCH_ROWS)
+        ]
+        versions = {answer.model_version for answer in answers}
+        if versions != {f"{self.model.name}@{self._live()}"}:
+            raise EndpointError(f"{month} was answered by {', '.join(sorted(versions))}")
+        if not versions & {sent.model for sent in self.sent.values()}:
+            self.sample = first
+        self.acknowledged += sum(len(answer.predictions) for answer in answers)
+        self.sent[month] = Sent(model=versions.pop(), single_ms=endpoint.single_ms[before:])
+
+    def _rows(self, month: str) -> list[dict[str, object]]:
+        """The month's flights as requests carry them: key, time and features, by name."""
+        table = self.session.version(Ref("table", self.model.table))
+        version = table.read(TableVersion)
+        time_column = str(version.time)
+        columns = list(dict.fromkeys([time_column, *version.key, *self.model.features]))
+        start, end = watch.window_of(window(month))
+        inside = (pl.col(time_column) >= start) & (pl.col(time_column) < end)
+        flights = self.session.scan(table.ref, columns).filter(inside)
+        return flights.sort(time_column, *version.key).collect().to_dicts()
+
+    def _flushed(self) -> bool:
+        """Whether every acknowledged prediction is in the prediction table."""
+        newest = self.session.newest("table", predictions_of(ENDPOINT))
+        return newest is not None and newest.read(TableVersion).rows >= self.acknowledged
+
+    def _live(self) -> int:
+        """The version of the model that is deployed."""
+        deployment = self.session.version(Ref("deployment", ENDPOINT)).read(Deployment)
+        return parse(f"model/{deployment.model}").version or 0
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Show what is being done, then how long it took."""
+        start = time.perf_counter()
+        with self.console.status(what):
+            yield
+        self.console.print(f"{time.perf_counter() - start:18.1f} s  {what}", highlight=False)
+
+
+def window(month: str) -> str:
+    """The window of a month's report; New York's last evening of 2013 is 2014 by UTC."""
+    return f"{month}-01..2014-01-02" if month == landing.MONTHS[-1] else month
+
+
+def make(folder: Path) -> tuple[Workspace, str]:
+    """A new project of this example in `folder`; returns it and its first API key.
+
+    Raises:
+        SystemExit: the folder holds something else than an earlier replay.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARK).is_file():
+            raise SystemExit(f"{folder} is not empty and no earlier replay: nothing was touched")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).write_text("Made by examples/flights/replay.py, which makes it anew.\n")
+    shutil.copy(HERE / "project.py", folder)
+    shutil.copytree(HERE / "contracts", folder / "contracts")
+    create(folder, "flights", extra=SETTINGS)
+    workspace = open_workspace(folder)
+    key = str(workspace.first_key)
+    (folder / KEY).touch(mode=0o600)
+    (folder / KEY).write_text(key)
+    return workspace, key
+
+
+def replay(folder: Path, console: Console, plan: Plan) -> Replay:
+    """Make the project anew and replay the plan; the result is left in ``result.json``."""
+    start = time.perf_counter()
+    workspace, key = make(folder)
+    with workspace:
+        played = Replay(workspace, landing.read(landing.data_folder()), console, plan)
+        played.run(key)
+    result = {
+        "months": played.months,
+        "gains": [line.gain for line in played.months],
+        "conclusions": scoreboard.conclusions(played.months),
+        "http": {"rows": played.acknowledged, "single_row_requests": plan.single_rows},
+        "seconds": time.perf_counter() - start,
+    }
+    (folder / RESULT).write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+    return played
+
+
+def commands(played: Replay, folder: Path) -> list[str]:
+    """Four commands to try next, with ids of this replay."""
+    newest = played.session.version(Ref("model", played.model.name)).ref.short
+    landed = f"landing/flights-{played.plan.scored[0]}.csv"
+    program = _shortest(Path(sys.executable).with_name("colonnade"))
+    words = (f"trace {played.sample}", f"trace {landed}", f"trace {newest}", "audit verify")
+    return [f"{program} {word} --project {_shortest(folder)}" for word in words]
+
+
+def _shortest(path: Path) -> Path:
+    """Relative to the working directory where the path is below it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path(".demo/flights"))
+    folder = parser.parse_args().folder.absolute()
+    console = Console(soft_wrap=False)
+    start = time.perf_counter()
+    try:
+        played = replay(folder, console, Plan())
+    except (ColonnadeError, EndpointError) as error:
+        console.print(str(error), style="red", highlight=False)
+        return 1
+    scoreboard.show(console, played.months)
+    console.print(f"{time.perf_counter() - start:.0f} s; as JSON: {_shortest(folder / RESULT)}")
+    console.print("\nTry next:")
+    for command in commands(played, folder):
+        console.print(f"  {command}", highlight=False, soft_wrap=True)
+    up = f"{_shortest(Path(sys.executable).with_name('colonnade'))} up"
+    console.print(f"Serve it again: {up} --project {_shortest(folder)}  (key: {KEY} in that folder)")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,31 @@
+"""Files that are there whole after a power cut, or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from colonnade.base import ids
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a whole file or none: temporary name, fsync, rename, fsync of the folder."""
+    temporary = path.with_name(f".{path.name}.{ids.uuid7()}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """Make the names in a folder last."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
