@@ -32,6 +32,7 @@ demo: $(READY)  ## replay a real year of flights, from landing file to retrained
 
 bench: $(READY)  ## ratios beside the limits: ingest, serving
 	$(BIN)/python bench/ingest.py
+	@command -v wrk >/dev/null || apt-get install --yes --quiet wrk
 	$(BIN)/python bench/serving.py
 
 lock: $(READY)  ## resolve requirements.lock again

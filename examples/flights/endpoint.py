@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -49,16 +49,11 @@ class _Model(msgspec.Struct):
 
 @dataclass
 class Endpoint:
-    """A connection to the running endpoint process.
-
-    Attributes:
-        single_ms: of the requests that carried one row, as the caller saw them.
-    """
+    """A connection to the running endpoint process."""
 
     name: str
     key: str
     connection: http.client.HTTPConnection
-    single_ms: list[float] = field(default_factory=list)
 
     def predict(self, rows: Sequence[dict[str, object]]) -> Predictions:
         """Score rows, by field name.
@@ -66,13 +61,10 @@ class Endpoint:
         Raises:
             EndpointError: the answer is not 200.
         """
-        start = time.perf_counter()
         body = msgspec.json.encode({"rows": rows})
         status, answer = self._ask("POST", f"/v1/endpoints/{self.name}/predict", body)
         if status != http.HTTPStatus.OK:
             raise EndpointError(f"POST predict answered {status}: {answer.decode()[:500]}")
-        if len(rows) == 1:
-            self.single_ms.append((time.perf_counter() - start) * 1e3)
         return msgspec.json.decode(answer, type=Predictions)
 
     def ready(self) -> bool:

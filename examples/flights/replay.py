@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,15 +27,15 @@ import scoreboard
 from endpoint import Endpoint, EndpointError, running, wait_for
 from landing import Year
 from rich.console import Console
-from scoreboard import Month, Sent
+from scoreboard import Month
 
-from colonnade.base.errors import ColonnadeError, VerdictError
+from colonnade.base.errors import ColonnadeError
+from colonnade.data.ingest import QUARANTINE
 from colonnade.data.label import take_labels
 from colonnade.govern.models import open_version
 from colonnade.lifecycle import pipeline, retrain
 from colonnade.monitor import watch
 from colonnade.records.deployment import Deployment
-from colonnade.records.entry import Entry
 from colonnade.records.prediction import predictions_of
 from colonnade.records.ref import Ref, parse
 from colonnade.records.table import TableVersion
@@ -51,6 +52,11 @@ SCORED: Final = landing.MONTHS[3:]
 DELAY: Final = 2  # the labels of a month are there when the month after next is scored
 BATCH_ROWS: Final = 2_000
 SINGLE_ROWS: Final = 5_000  # requests that carry one row, over all months
+PLAIN_WIDTH: Final = 120  # of the table, where the output is no terminal
+
+
+class ReplayError(RuntimeError):
+    """The replay cannot go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,20 +82,20 @@ class Replay:
     """A replay under way.
 
     Attributes:
-        sent: by month, how it was scored.
-        acknowledged: predictions that the endpoint has answered with.
-        sample: the first prediction by the newest version that answered.
-        months: what is known of the months whose labels have landed.
+        months: the months whose labels have landed.
+        single_ms: what each request of one row took, as the caller saw it.
+        acknowledged: rows that the endpoint has answered.
+        samples: by model version, the first prediction that it made.
     """
 
     workspace: Workspace
     year: Year
     console: Console
     plan: Plan
-    sent: dict[str, Sent] = field(default_factory=dict)
-    acknowledged: int = 0
-    sample: str = ""
     months: list[Month] = field(default_factory=list)
+    single_ms: list[float] = field(default_factory=list)
+    acknowledged: int = 0
+    samples: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folder = self.workspace.folder
@@ -115,6 +121,7 @@ class Replay:
                     self._score(endpoint, month)
             for month in self.plan.scored[-DELAY:]:
                 self._know(None, month)
+        self._check_each_once()
 
     def _begin(self) -> None:
         """Land the first months, then what `colonnade run` does: check, fit, judge, deploy."""
@@ -128,7 +135,7 @@ class Replay:
         for step in steps:
             self.console.print(f"{step.made or step.name:>20}  {step.detail}", highlight=False)
         if any(step.state == "rejected" for step in steps):
-            raise VerdictError("CN-DEMO-001", "the first model was rejected", "see its gates above")
+            raise ReplayError("the first model did not pass its gates, see above")
 
     def _know(self, month: str | None, known: str | None) -> None:
         """The schedule of `month` and the outcomes of `known` land; the loop acts on them."""
@@ -144,7 +151,7 @@ class Replay:
         if known is not None:
             with self._told(f"{known}: label, report, act"):
                 line = self._close(known)
-            self.console.print(f"{'':>20}  {line.done}\n{'':>20}  {line.why}", highlight=False)
+            self.console.print(f"{'':>20}  {line.done}: {line.reason}", highlight=False)
 
     def _close(self, month: str) -> Month:
         """Labels, report, decision and what follows from it, as `colonnade label` and `report`."""
@@ -158,29 +165,28 @@ class Replay:
         while done := retrain.work(self.session, self.workspace.project, self.folder):
             chain.append(done)
         first = self.session.version(Ref("model", self.model.name, 1))
-        line = scoreboard.month_of(self.session, month, self.sent[month], chain, first)
+        line = scoreboard.month_of(self.session, month, chain, first)
         self.months.append(line)
         return line
 
     def _score(self, endpoint: Endpoint, month: str) -> None:
         """Send every flight of a month once; some of them alone, all through the month."""
         rows = self._rows(month)
-        count, before = self.plan.singles_of(month), len(endpoint.single_ms)
+        count = self.plan.singles_of(month)
         alone = {place * len(rows) // count for place in range(count)}
         rest = [row for place, row in enumerate(rows) if place not in alone]
-        answers = [endpoint.predict([rows[place]]) for place in sorted(alone)]
-        first = answers[0].predictions[0].id
-        answers += [
-            endpoint.predict(rest[start : start + BATCH_ROWS])
-            for start in range(0, len(rest), BATCH_ROWS)
-        ]
+        answers = []
+        for place in sorted(alone):
+            start = time.perf_counter()
+            answers.append(endpoint.predict([rows[place]]))
+            self.single_ms.append((time.perf_counter() - start) * 1e3)
+        parts = [rest[begin : begin + BATCH_ROWS] for begin in range(0, len(rest), BATCH_ROWS)]
+        answers += map(endpoint.predict, parts)
         versions = {answer.model_version for answer in answers}
         if versions != {f"{self.model.name}@{self._live()}"}:
-            raise EndpointError(f"{month} was answered by {', '.join(sorted(versions))}")
-        if not versions & {sent.model for sent in self.sent.values()}:
-            self.sample = first
+            raise ReplayError(f"{month} was answered by {', '.join(sorted(versions))}")
+        self.samples.setdefault(versions.pop(), answers[0].predictions[0].id)
         self.acknowledged += sum(len(answer.predictions) for answer in answers)
-        self.sent[month] = Sent(model=versions.pop(), single_ms=endpoint.single_ms[before:])
 
     def _rows(self, month: str) -> list[dict[str, object]]:
         """The month's flights as requests carry them: key, time and features, by name."""
@@ -197,6 +203,20 @@ class Replay:
         """Whether every acknowledged prediction is in the prediction table."""
         newest = self.session.newest("table", predictions_of(ENDPOINT))
         return newest is not None and newest.read(TableVersion).rows >= self.acknowledged
+
+    def _check_each_once(self) -> None:
+        """Every flight of the scored months has exactly one prediction.
+
+        Raises:
+            ReplayError: it has not.
+        """
+        table = self.session.version(Ref("table", predictions_of(ENDPOINT)))
+        keys = self.session.scan(table.ref, ["key"]).collect()["key"]
+        if (keys.len(), keys.n_unique()) != (self.acknowledged, self.acknowledged):
+            raise ReplayError(
+                f"{self.acknowledged} flights were answered; the prediction table has "
+                f"{keys.len()} rows for {keys.n_unique()} flights"
+            )
 
     def _live(self) -> int:
         """The version of the model that is deployed."""
@@ -221,11 +241,11 @@ def make(folder: Path) -> tuple[Workspace, str]:
     """A new project of this example in `folder`; returns it and its first API key.
 
     Raises:
-        SystemExit: the folder holds something else than an earlier replay.
+        ReplayError: the folder holds something else than an earlier replay; it is left as it is.
     """
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARK).is_file():
-            raise SystemExit(f"{folder} is not empty and no earlier replay: nothing was touched")
+            raise ReplayError(f"{folder} is not empty and holds no earlier replay: left as it is")
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).write_text("Made by examples/flights/replay.py, which makes it anew.\n")
@@ -240,30 +260,81 @@ def make(folder: Path) -> tuple[Workspace, str]:
 
 
 def replay(folder: Path, console: Console, plan: Plan) -> Replay:
-    """Make the project anew and replay the plan; the result is left in ``result.json``."""
+    """Make the project anew and replay the plan; its figures are left in ``result.json``.
+
+    Raises:
+        ReplayError: the folder is no replay's, or the replay cannot go on.
+        EndpointError: the endpoint process does not answer.
+        ColonnadeError: a step failed.
+        ModuleNotFoundError: the data's package is not installed.
+    """
     start = time.perf_counter()
     workspace, key = make(folder)
     with workspace:
         played = Replay(workspace, landing.read(landing.data_folder()), console, plan)
         played.run(key)
     result = {
-        "months": played.months,
-        "gains": [line.gain for line in played.months],
+        "months": [msgspec.to_builtins(line) | {"gain": line.gain} for line in played.months],
         "conclusions": scoreboard.conclusions(played.months),
-        "http": {"rows": played.acknowledged, "single_row_requests": plan.single_rows},
+        "quarantine": quarantine(played),
+        "http": http_figures(played),
         "seconds": time.perf_counter() - start,
     }
     (folder / RESULT).write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
     return played
 
 
+def http_figures(played: Replay) -> dict[str, float]:
+    """Rows and requests that went over HTTP; times as the caller saw them."""
+    return {
+        "rows": played.acknowledged,
+        "single_row_requests": len(played.single_ms),
+        "single_row_median_ms": statistics.median(played.single_ms),
+        "single_row_p99_ms": statistics.quantiles(played.single_ms, n=100)[98],
+    }
+
+
+def quarantine(played: Replay) -> dict[str, int]:
+    """Rows that break a contract, by source."""
+    found = {}
+    for source in played.workspace.project.sources:
+        entry = played.session.newest("table", QUARANTINE + source)
+        found[source] = 0 if entry is None else entry.read(TableVersion).rows
+    return found
+
+
 def commands(played: Replay, folder: Path) -> list[str]:
     """Four commands to try next, with ids of this replay."""
     newest = played.session.version(Ref("model", played.model.name)).ref.short
     landed = f"landing/flights-{played.plan.scored[0]}.csv"
-    program = _shortest(Path(sys.executable).with_name("colonnade"))
-    words = (f"trace {played.sample}", f"trace {landed}", f"trace {newest}", "audit verify")
-    return [f"{program} {word} --project {_shortest(folder)}" for word in words]
+    prediction = list(played.samples.values())[-1]
+    words = (f"trace {prediction}", f"trace {landed}", f"trace {newest}", "audit verify")
+    return [f"{_colonnade()} {word} --project {_shortest(folder)}" for word in words]
+
+
+def show(played: Replay, folder: Path, took_s: float) -> None:
+    """Print the table, what went over HTTP, and what to try next."""
+    console = played.console
+    scoreboard.show(console, played.months)
+    http = http_figures(played)
+    bad = ", ".join(f"{name} {rows}" for name, rows in quarantine(played).items() if rows)
+    median_ms, p99_ms = http["single_row_median_ms"], http["single_row_p99_ms"]
+    took_ms = f"median {median_ms:.1f} ms, p99 {p99_ms:.1f} ms"
+    lines = [
+        f"over HTTP: {http['rows']:,} flights, each once",
+        f"  {http['single_row_requests']:,} of them one by one: {took_ms}",
+        f"in quarantine: {bad or 'nothing'}",
+        f"{took_s:.0f} s; the figures as JSON: {_shortest(folder / RESULT)}",
+        "\nTry next:",
+        *(f"  {command}" for command in commands(played, folder)),
+        f"Serve it again: {_colonnade()} up --project {_shortest(folder)}",
+        f"  (the API key lies in {_shortest(folder / KEY)})",
+    ]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def _colonnade() -> Path:
+    return _shortest(Path(sys.executable).with_name("colonnade"))
 
 
 def _shortest(path: Path) -> Path:
@@ -277,20 +348,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path(".demo/flights"))
     folder = parser.parse_args().folder.absolute()
-    console = Console(soft_wrap=False)
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     start = time.perf_counter()
     try:
         played = replay(folder, console, Plan())
-    except (ColonnadeError, EndpointError) as error:
-        console.print(str(error), style="red", highlight=False)
+    except (ColonnadeError, EndpointError, ReplayError, ModuleNotFoundError) as error:
+        console.print(str(error), style="red", highlight=False, markup=False)
         return 1
-    scoreboard.show(console, played.months)
-    console.print(f"{time.perf_counter() - start:.0f} s; as JSON: {_shortest(folder / RESULT)}")
-    console.print("\nTry next:")
-    for command in commands(played, folder):
-        console.print(f"  {command}", highlight=False, soft_wrap=True)
-    up = f"{_shortest(Path(sys.executable).with_name('colonnade'))} up"
-    console.print(f"Serve it again: {up} --project {_shortest(folder)}  (key: {KEY} in that folder)")
+    show(played, folder, time.perf_counter() - start)
     return 0
 
 

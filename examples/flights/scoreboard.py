@@ -1,6 +1,6 @@
-"""The table at the end: every month, the first model as it would have done, the managed one as it did.
+"""The table at the end: by month, the first model as it would have done, the managed one as it did.
 
-The managed column, base rates and drift are read from the report entries of the ledger. The frozen
+The managed column, base rates, drift and actions are read from the ledger's entries. The frozen
 column is version 1 on the very rows that the endpoint logged, scored in this process through the
 same verified bundle: a month that version 1 answered itself shows the same figure twice.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 import polars as pl
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -31,106 +32,93 @@ SUMMER: Final = ("2013-05", "2013-06", "2013-07", "2013-08", "2013-09")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """How a month was scored.
-
-    Attributes:
-        model: the version that answered, ``name@version``.
-        single_ms: what each request of one row took, as the caller saw it.
-    """
-
-    model: str
-    single_ms: Sequence[float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Month:
     """One line of the table.
 
     Attributes:
-        labelled: of the flights, those that arrived somewhere as planned and have an outcome.
-        model: the version that answered.
+        flights: predictions in the month's window.
+        labelled: of these, the flights that arrived and so have an outcome.
+        base_rate: share of late flights among them.
+        answered_by: the model version, ``name@version``.
         frozen_auc: of version 1 on the same rows.
         managed_auc: of what was answered.
         drift: the columns whose drift is an alarm.
-        columns: how many were watched.
-        done: the action that followed the report, in short.
-        why: the sentence of the gate or the trigger that decided.
-        report: the ledger's entry that all of it is read from.
+        columns: how many columns were watched.
+        done: the action that the report led to.
+        why: what decided it, in short.
+        reason: what decided it, in the ledger's words.
+        report: the report, ``endpoint@n``.
     """
 
     month: str
     flights: int
     labelled: int
     base_rate: float
-    model: str
+    answered_by: str
     frozen_auc: float
     managed_auc: float
     drift: tuple[str, ...]
     columns: int
     done: str
     why: str
+    reason: str
     report: str
-    median_single_ms: float
-    p99_single_ms: float
 
     @property
     def gain(self) -> float:
-        """How much better the managed model was."""
+        """How much better the managed model was; negative where it lost."""
         return self.managed_auc - self.frozen_auc
 
 
-def month_of(
-    session: Session, name: str, sent: Sent, chain: Sequence[Entry], first: Entry
-) -> Month:
+def month_of(session: Session, name: str, chain: Sequence[Entry], first: Entry) -> Month:
     """Read one line out of the ledger.
 
     Args:
         session: whose actor may read the predictions.
         name: the month.
-        sent: how it was scored.
-        chain: the report, and the actions that followed it.
-        first: the model version of the frozen column.
+        chain: the report's entry, then those of the actions that followed it.
+        first: the entry of the frozen model version.
     """
     report = chain[0].read(Report)
-    done, why = _done(session, [entry.read(Action) for entry in chain[1:]])
-    auc = cast("dict[str, float]", report.metrics["auc"])
+    action = chain[-1].read(Action)
+    gates = _gates(session, action)
+    managed = cast("dict[str, float]", report.metrics["auc"])["value"]
     return Month(
         month=name,
         flights=report.predictions,
         labelled=report.labelled,
         base_rate=report.base_rate or 0.0,
-        model=sent.model,
+        answered_by=", ".join(version.model for version in report.versions),
         frozen_auc=_frozen_auc(session, report, first),
-        managed_auc=auc["value"],
+        managed_auc=managed,
         drift=report.alarms,
         columns=len(report.drift),
-        done=done,
-        why=why,
+        done="none" if action.run is None else f"{action.action} {action.model}",
+        why="; ".join(map(_short, gates)) or action.reason,
+        reason=action.reason,
         report=chain[0].ref.short,
-        median_single_ms=statistics.median(sent.single_ms),
-        p99_single_ms=statistics.quantiles(sent.single_ms, n=100)[98],
     )
 
 
 def show(console: Console, months: Sequence[Month]) -> None:
-    """Print the table, the averages, and every month that the managed model loses."""
-    table = Table("month", title="2013, month by month")
-    for heading in ("flights", "base rate", "AUC frozen", "AUC managed", "gain", "drift"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("answered by", "what was done after its report, and why"):
-        table.add_column(heading)
+    """Print the table, and below it what it says."""
+    table = Table("month", box=box.SIMPLE_HEAD, title="2013, month by month", padding=(0, 1))
+    for heading in ("flights", "late", "AUC frozen", "AUC managed", "gain", "drift"):
+        table.add_column(heading, justify="right")
+    table.add_column("by", no_wrap=True)
+    table.add_column("done after its report, and why")
     for line in months:
+        colour = "green" if line.gain > 0 else "red" if line.gain < 0 else "dim"
         table.add_row(
             line.month,
             f"{line.flights:,}",
             f"{line.base_rate:.3f}",
             f"{line.frozen_auc:.3f}",
             f"{line.managed_auc:.3f}",
-            f"[{_colour(line.gain)}]{line.gain:+.3f}",
-            f"{len(line.drift)} of {line.columns}",
-            line.model,
-            f"{line.done}\n[dim]{line.why}",
+            f"[{colour}]{line.gain:+.3f}",
+            f"{len(line.drift)}/{line.columns}",
+            line.answered_by.removeprefix("late_departure"),
+            f"{line.done}: {line.why}",
         )
     console.print(table)
     for sentence in conclusions(months):
@@ -138,53 +126,46 @@ def show(console: Console, months: Sequence[Month]) -> None:
 
 
 def conclusions(months: Sequence[Month]) -> list[str]:
-    """What the table says, a loss as a loss."""
-    summer = [line.gain for line in months if line.month in SUMMER]
+    """What the table says; a loss is said as one."""
+    gains = {line.month: line.gain for line in months}
     said = [
-        f"frozen: {months[0].model.partition('@')[0]}@1, scored in this process on the logged rows; "
-        "managed: what the endpoint answered"
+        "late: share of flights more than 15 minutes late; drift: columns that alarm; by: version",
+        "managed: what the endpoint answered; frozen: version 1 on the same rows, in this process",
     ]
-    if summer:
-        said.append(f"May to September: the managed model is better by {_mean(summer):+.4f}")
-    said.append(f"all months: better by {_mean([line.gain for line in months]):+.4f}")
-    lost = [line for line in months if line.gain < 0]
-    said += [f"LOST: {line.month} by {-line.gain:.4f} ({line.model})" for line in lost]
-    return said + ([] if lost else ["no month was lost"])
+    if summer := [gains[month] for month in SUMMER if month in gains]:
+        said.append(f"May to September: better by {statistics.fmean(summer):+.4f} on average")
+    said.append(f"all months: better by {statistics.fmean(gains.values()):+.4f} on average")
+    lost = [f"LOST {month}: {gain:+.4f}" for month, gain in gains.items() if gain < 0]
+    return said + (lost or ["no month was lost"])
 
 
 def _frozen_auc(session: Session, report: Report, first: Entry) -> float:
+    """Version 1 on the labelled rows of the report, as the prediction log has them."""
     predictor = open_version(session, first)
     names = [feature.name for feature in predictor.signature.features]
     window = (clock.instant(report.window[0]), clock.instant(report.window[1]))
     columns = [FEATURE + name for name in names]
     rows = joined(session, report.endpoint, window, clock.instant(report.as_of), columns)
     known = rows.filter(pl.col("label").is_not_null())
-    scores = predictor.score_columns({n: known[FEATURE + n].to_list() for n in names})
-    truth = (known["label"] == predictor.signature.classes[1]).to_numpy()
-    return quality.estimate("auc", truth, scores).value or 0.0
+    scores = predictor.score_columns({name: known[FEATURE + name].to_list() for name in names})
+    late = (known["label"] == predictor.signature.classes[1]).to_numpy()
+    return quality.estimate("auc", late, scores).value or 0.0
 
 
-def _done(session: Session, actions: Sequence[Action]) -> tuple[str, str]:
-    """What followed a report, in short, and the sentence that decided."""
-    last = actions[-1]
-    if last.run is None:
-        return "nothing", last.reason
-    gates = _gates(session, last.run)
-    if last.action == "promote":
-        decisive = next((gate for gate in gates if "champion" in gate.gate), gates[-1])
-        return f"{actions[0].reason}: fitted again, promoted {last.model}", decisive.reason
-    failed = [f"{gate.gate}: {gate.reason}" for gate in gates if gate.passed is False]
-    return f"{actions[0].reason}: fitted again, kept {last.model}", "; ".join(failed)
+def _gates(session: Session, action: Action) -> list[Verdict]:
+    """The verdicts that decided: those that failed, else the one against the champion."""
+    if action.run is None:
+        return []
+    finished = session.entries(kind="run", verb="finish", subject=f"run/{action.run}", limit=1)
+    verdicts = finished[0].read(RunResult).gates
+    failed = [verdict for verdict in verdicts if verdict.passed is False]
+    return failed or [verdict for verdict in verdicts if "champion" in verdict.gate]
 
 
-def _gates(session: Session, run: str) -> tuple[Verdict, ...]:
-    finished = session.entries(kind="run", verb="finish", subject=f"run/{run}", limit=1)
-    return finished[0].read(RunResult).gates
-
-
-def _mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values)
-
-
-def _colour(gain: float) -> str:
-    return "green" if gain > 0 else "red" if gain < 0 else "default"
+def _short(verdict: Verdict) -> str:
+    """``+0.0120, surely +0.0094, on 13,997 newer rows`` for a champion, else the reason."""
+    found = cast("dict[str, float | None]", verdict.evidence)
+    value, low, rows = (found.get(name) for name in ("value", "low", "n"))
+    if "champion" not in verdict.gate or value is None or low is None or rows is None:
+        return f"{verdict.gate}: {verdict.reason}"
+    return f"{value:+.4f} (90 % sure of {low:+.4f}) on {rows:,} new rows"

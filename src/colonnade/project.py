@@ -27,7 +27,6 @@ _F = TypeVar("_F", bound=Function)
 
 _MARK = "__colonnade__"
 _GLOB = re.compile(r"[*?\[]")
-_CRON = re.compile(r"[0-9A-Za-z*/,\-?#]+(?:\s+[0-9A-Za-z*/,\-?#]+){4}")
 _MAX_SEED = 2**32 - 1
 
 
@@ -37,7 +36,7 @@ class Source:
 
     Attributes:
         path: a file or a glob, relative to the project's folder.
-        schedule: ``on arrival`` or a cron line; None: when the user says so.
+        schedule: ``on arrival``: a running worker takes over what lands; None: a person runs it.
         mode: whether a file's rows are added to the table or take the place of all of it.
     """
 
@@ -157,7 +156,7 @@ class Project:
         Args:
             name: what tables call it.
             path: a file or a glob, relative to the project's folder.
-            schedule: ``on arrival`` or a cron line of five fields.
+            schedule: ``on arrival``: a running worker takes over what lands.
             mode: ``append`` (default for a glob: the rows of new files are added) or ``replace``
                 (default for one file: a changed file takes the place of the table).
 
@@ -456,10 +455,9 @@ def _strings(what: str, setting: str, values: Sequence[str]) -> tuple[str, ...]:
 
 
 def _schedule(name: str, schedule: str | None) -> str | None:
-    if schedule in (None, "on arrival") or _CRON.fullmatch(schedule):
+    if schedule in (None, "on arrival"):
         return schedule
-    expected = "'on arrival' or five cron fields such as '0 6 * * *'"
-    raise _wrong(f"source {name}", "schedule", schedule, expected)
+    raise _wrong(f"source {name}", "schedule", schedule, "'on arrival', or none")
 
 
 def _wrong(what: str, setting: str, found: object, expected: str) -> UsageError:

@@ -154,9 +154,21 @@ class Workspace:
 
 
 def open_workspace(folder: Path) -> Workspace:
-    """Open a project; the first time this makes its keys, its database and its administrator."""
+    """Open a project; the first time this makes its keys, its database and its administrator.
+
+    Raises:
+        NotFoundError: CN-SETTINGS-001.
+        UsageError: CN-SETTINGS-002; CN-SETTINGS-004, tables cannot be kept in this folder.
+        UnavailableError: CN-KEYS-001, the keys are gone; CN-DATABASE-002.
+    """
     folder = folder.resolve()
     settings = read_settings(folder)
+    if "%" in str(folder):
+        raise UsageError(
+            "CN-SETTINGS-004",
+            f"the path {folder} holds a %, below which Delta tables cannot be written",
+            "move the project to a folder without %",
+        )
     state = folder / STATE
     if not state.is_dir():
         keys.make(key_file(folder, settings))  # before the folder, which says that this was done

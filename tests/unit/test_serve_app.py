@@ -199,6 +199,7 @@ def test_another_method_is_told_the_right_one():
     [
         (b"application/json; charset=utf-8", 200),
         (b"application/merge+json", 200),
+        (b"application/x-www-form-urlencoded", 200),
         (b"", 200),
         (b"text/csv", 415),
     ],

@@ -143,6 +143,8 @@ def _details(kind: str, what: Answer) -> Iterator[str]:
         report = what.get("validation")
         checked = "" if not isinstance(report, dict) else f", {report['bad']} bad rows set apart"
         yield f"{what['rows']} rows, {what['rows_added']} added{checked}"
+        if what["code"] is not None:
+            yield _code(_part(what, "code"))
         for file in _parts(what, "landed"):
             yield f"file {file['path']} SHA-256 {file['sha256']}"
     elif kind == "action":
@@ -151,13 +153,16 @@ def _details(kind: str, what: Answer) -> Iterator[str]:
         yield ", ".join(f"{n} {_short(v)}" for n, v in _part(what, "facts").items())
 
 
-def _run(what: Answer) -> Iterator[str]:
-    code = _part(what, "code")
+def _code(code: Answer) -> str:
     files = ", ".join(_part(code, "files"))
     commit = code["commit"] or "no commit"
     diff = f", uncommitted diff {str(code['diff'])[:16]}…" if code["diff"] else ""
     untracked = ", ".join(cast("list[str]", code["untracked"])) or "none"
-    yield f"code {commit}{diff}; files {files}; untracked: {untracked}"
+    return f"code {commit}{diff}; files {files}; untracked: {untracked}"
+
+
+def _run(what: Answer) -> Iterator[str]:
+    yield _code(_part(what, "code"))
     finish = what.get("finish")
     if isinstance(finish, dict):
         split = _part(finish, "split")

@@ -5,10 +5,13 @@ Strict: a text is an integer, a number, a time, or it is not; nothing is rounded
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import polars as pl
 
+from colonnade.base.errors import UsageError
 from colonnade.records.contract import LogicalType
 
 DTYPES: Final[dict[LogicalType, pl.DataType]] = {
@@ -20,12 +23,17 @@ DTYPES: Final[dict[LogicalType, pl.DataType]] = {
     "timestamp": pl.Datetime("us", "UTC"),
 }
 _FLAGS: Final = {"true": True, "false": False, "1": True, "0": False}
+# A parser alone would take 13-1-5 for a day of the year 13, and cut what is finer than 1 µs.
+_DAY: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK: Final = r"[0-9]{2}:[0-9]{2}(:[0-5][0-9](\.[0-9]{1,6}0*)?)?"
+_ZONE: Final = r"(Z|[+-][0-9]{2}:[0-9]{2})?"
 
 
 def read_text(cell: pl.Expr, kind: LogicalType) -> pl.Expr:
     """The value of a text, null where it is none of this type.
 
-    Times are ISO 8601 with ``T`` or a space; without an offset they are UTC. Numbers are finite.
+    Times are ISO 8601 with ``T`` or a space, to the microsecond; without an offset they are UTC.
+    Numbers are finite.
     """
     if kind == "integer":
         return cell.cast(pl.Int64, strict=False)
@@ -35,7 +43,7 @@ def read_text(cell: pl.Expr, kind: LogicalType) -> pl.Expr:
     if kind == "boolean":
         return cell.str.to_lowercase().replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean)
     if kind == "date":
-        return cell.str.to_date("%Y-%m-%d", strict=False)
+        return _only(cell, f"^{_DAY}$").str.to_date("%Y-%m-%d", strict=False)
     if kind == "timestamp":
         return _read_time(cell)
     return cell
@@ -46,9 +54,87 @@ def readable_as(cell: pl.Expr, kind: LogicalType) -> pl.Expr:
     return cell.is_null() | read_text(cell, kind).is_not_null()
 
 
+def logical(column: str, dtype: pl.DataType) -> LogicalType:
+    """The contract's word for a stored type.
+
+    Raises:
+        UsageError: CN-CONTRACT-004, there is none.
+    """
+    if dtype.is_integer():
+        return "integer"
+    if dtype.is_float():
+        return "number"
+    if isinstance(dtype, pl.Datetime):
+        return "timestamp"
+    words: dict[type[pl.DataType], LogicalType] = {
+        pl.Boolean: "boolean",
+        pl.Date: "date",
+        pl.String: "string",
+        pl.Categorical: "string",
+        pl.Enum: "string",
+    }
+    if dtype.base_type() not in words:
+        raise UsageError(
+            "CN-CONTRACT-004",
+            f"column {column} has the type {dtype}, which a contract cannot name",
+            "write the column as text, number, date or time, or leave it out",
+        )
+    return words[dtype.base_type()]
+
+
+def read_column(column: pl.Series, kind: LogicalType) -> pl.Series:
+    """The values of a column outside a contract, null where a cell is none of this type.
+
+    What a Parquet file holds as another type is taken where nothing is lost: whole numbers as
+    integers, 0 and 1 as flags, a date as its first moment. NaN is a missing number.
+    """
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    value = _exact(pl.col("cell"), column.dtype, kind)
+    return pl.DataFrame({"cell": column}).select(value.alias(column.name)).to_series()
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Say what the engine says of a file's bytes, which it reads only when rows are wanted.
+
+    Raises:
+        UsageError: CN-SOURCE-003.
+    """
+    try:
+        yield
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(
+            "CN-SOURCE-003",
+            f"{what} cannot be read: {str(error).partition(chr(10))[0]}",
+            "mend the file (a CSV in UTF-8, or Parquet) and run again",
+        ) from error
+
+
+def _exact(cell: pl.Expr, dtype: pl.DataType, kind: LogicalType) -> pl.Expr:
+    """The value of a cell of a stored type; null where that would lose something."""
+    if dtype == pl.String:
+        return read_text(cell, kind)
+    value = cell.cast(DTYPES[kind], strict=False)
+    whole = dtype.is_integer() or (dtype.is_numeric() and cell == cell.round())
+    admitted = {
+        "integer": whole,
+        "number": dtype.is_numeric() and value.is_finite(),
+        "boolean": dtype == pl.Boolean or (dtype.is_numeric() and cell.is_in([0, 1])),
+        "string": dtype in (pl.Categorical, pl.Enum),
+        "date": dtype == pl.Date,
+        "timestamp": dtype == pl.Date or isinstance(dtype, pl.Datetime),
+    }[kind]
+    return pl.when(admitted).then(value) if admitted is not False else pl.lit(None, DTYPES[kind])
+
+
+def _only(cell: pl.Expr, form: str) -> pl.Expr:
+    return pl.when(cell.str.contains(form)).then(cell)
+
+
 def _read_time(cell: pl.Expr) -> pl.Expr:
     """One form for all texts, then one parse: alternatives would each be computed on all rows."""
-    text = cell.str.replace(" ", "T", literal=True)
+    text = _only(cell, f"^{_DAY}[T ]{_CLOCK}{_ZONE}$").str.replace(" ", "T", literal=True)
     text = text.str.replace(r"^(.{10}T\d\d:\d\d)(Z|[+-].*)?$", "${1}:00${2}")
     text = text.str.replace(r"Z$", "+00:00")
     zoned = text.str.contains(r"[+-]\d\d:\d\d$")

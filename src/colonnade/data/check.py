@@ -16,8 +16,7 @@ import polars as pl
 
 from colonnade.base.errors import UsageError
 from colonnade.base.text import closest
-from colonnade.data import odcs
-from colonnade.data.cells import DTYPES, read_text
+from colonnade.data.cells import DTYPES, logical, read_text, reading
 from colonnade.records.contract import Column, Contract, LogicalType, RowRule, Scalar
 
 ROW: Final = "# row"
@@ -53,7 +52,8 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
 
     Raises:
         UsageError: CN-CONTRACT-005, the file's columns are not the contract's; CN-CONTRACT-006, a
-            column has another type; CN-CONTRACT-007, a row rule cannot be evaluated.
+            column has another type; CN-CONTRACT-007, a row rule cannot be evaluated;
+            CN-SOURCE-003, the file cannot be read.
     """
     raw = frame.with_row_index(ROW)
     _check_columns(frame.collect_schema(), contract, what)
@@ -68,6 +68,8 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
     try:
         good, failure = _schema(contract).filter(typed).collect_all()
     except pl.exceptions.PolarsError as error:
+        with reading(what):  # the file, or a rule?
+            frame.select(pl.all().null_count()).collect()
         raise UsageError(
             "CN-CONTRACT-007",
             f"contract {contract.name}: a rule cannot be evaluated: {_first_line(error)}",
@@ -110,7 +112,7 @@ def _typed(column: Column, dtype: pl.DataType, what: str) -> tuple[pl.Expr, pl.E
     if dtype == pl.String:
         value = read_text(cell, column.type)
         return value.alias(column.name), (cell.is_null() | value.is_not_null()).alias(flag)
-    found = odcs.logical(column.name, dtype)
+    found = logical(column.name, dtype)
     if found != column.type and (found, column.type) != ("integer", "number"):
         raise UsageError(
             "CN-CONTRACT-006",

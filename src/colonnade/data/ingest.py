@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from colonnade.base.errors import NotFoundError, UsageError, VerdictError
-from colonnade.data import check, odcs
+from colonnade.data import check, odcs, propose
 from colonnade.data.cells import DTYPES
 from colonnade.data.summary import profile_of
 from colonnade.govern.session import Session
@@ -113,7 +113,8 @@ def _contract(
 ) -> tuple[Contract, Ref]:
     path = folder / "contracts" / f"{source.name}.yaml"
     if not path.exists():
-        odcs.write(path, odcs.propose(source.name, session.open_file(files[0], ())))
+        frames = [session.open_file(file, ()) for file in files]
+        odcs.write(path, propose.propose(source.name, frames))
     contract = odcs.read(path)
     newest = session.newest("contract", source.name)
     if newest is None or newest.read(Contract) != contract:

@@ -1,4 +1,4 @@
-"""Contracts as files: YAML of the Open Data Contract Standard, read, written and proposed.
+"""Contracts as files: YAML of the Open Data Contract Standard, read and written.
 
 What the standard has no place for stands under ``customProperties``: ``missing`` (texts that mean
 nothing), ``stopAbove`` (share of bad rows that stops a batch) and ``rowRules`` (SQL conditions
@@ -8,15 +8,16 @@ passed over.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
-from typing import Final, cast, get_args
+from typing import Any, Final, cast, get_args
 
-import polars as pl
 import yaml
 from open_data_contract_standard.model import (
     CustomProperty,
@@ -29,7 +30,6 @@ from pydantic import ValidationError
 
 from colonnade.base.errors import RefusedError, UsageError
 from colonnade.base.text import closest
-from colonnade.data.cells import readable_as
 from colonnade.records.contract import STOP_ABOVE, Column, Contract, LogicalType, RowRule, Scalar
 
 API_VERSION: Final = "v3.1.0"
@@ -41,10 +41,25 @@ _OPTIONS: Final = {
     "maxLength": "max_length",
     "pattern": "pattern",
 }
+_LENGTHS: Final = ("minLength", "maxLength", "pattern")
+_BOUNDS: Final = ("minimum", "maximum")
+_PYTHON: Final[dict[LogicalType, tuple[type, ...]]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
+_APPLY: Final[dict[LogicalType, tuple[str, ...]]] = {
+    "string": _LENGTHS,
+    "integer": _BOUNDS,
+    "number": _BOUNDS,
+    "boolean": (),
+    "date": _BOUNDS,
+    "timestamp": _BOUNDS,
+}
 _CUSTOM: Final = ("missing", "stopAbove", "rowRules")
 _PERSONAL: Final = re.compile(r"personal|pii|sensitive", re.IGNORECASE)
-_UNCHECKED_COLUMN: Final = ("quality", "relationships", "properties", "items", "map")
-_UNCHECKED_TABLE: Final = ("quality", "relationships")
+_UNCHECKED_TABLE: Final = ("quality", "relationships", "customProperties")
+_UNCHECKED_COLUMN: Final = (*_UNCHECKED_TABLE, "properties", "items", "map")
 
 
 def read(path: Path) -> Contract:
@@ -56,27 +71,27 @@ def read(path: Path) -> Contract:
         RefusedError: CN-CONTRACT-003, a column is personal data.
     """
     try:
-        document = OpenDataContractStandard.from_string(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = OpenDataContractStandard.from_string(text)
     except (yaml.YAMLError, ValidationError, TypeError, UnicodeDecodeError) as error:
         raise _wrong(path, " ".join(str(error).split())[:300]) from error
     tables = document.schema_ or []
     if len(tables) != 1 or not tables[0].properties:
         raise _wrong(path, f"schema lists {len(tables)} tables, expected one with its properties")
+    _refuse_unknown(path, yaml.safe_load(text)["schema"][0])
     _refuse_unchecked(path, tables[0], _UNCHECKED_TABLE)
+    columns = tuple(_column(path, column) for column in tables[0].properties)
+    _check_names(path, tables[0].properties)
+    _refuse_personal(path, columns)
     custom = _custom(path, document.customProperties or [])
-    contract = Contract(
+    return Contract(
         name=path.stem,
         version=document.version or "1.0.0",
-        columns=tuple(_column(path, column) for column in tables[0].properties),
-        rules=tuple(
-            RowRule(name=str(name), sql=str(sql))
-            for name, sql in cast("Mapping[str, str]", custom.get("rowRules", {})).items()
-        ),
-        missing=tuple(map(str, cast("list[str]", custom.get("missing", [])))),
-        stop_above=float(cast("float", custom.get("stopAbove", STOP_ABOVE))),
+        columns=columns,
+        rules=_rules(path, custom.get("rowRules", {})),
+        missing=_texts(path, custom.get("missing", [])),
+        stop_above=_share(path, custom.get("stopAbove", STOP_ABOVE)),
     )
-    _refuse_personal(path, contract)
-    return contract
 
 
 def write(path: Path, contract: Contract) -> None:
@@ -84,11 +99,11 @@ def write(path: Path, contract: Contract) -> None:
     custom = [
         CustomProperty(property=name, value=value)
         for name, value in (
-            ("missing", list(contract.missing)),
+            ("missing", list(contract.missing) or None),
             ("stopAbove", contract.stop_above),
-            ("rowRules", {rule.name: rule.sql for rule in contract.rules}),
+            ("rowRules", {rule.name: rule.sql for rule in contract.rules} or None),
         )
-        if value
+        if value is not None
     ]
     table = SchemaObject(name=contract.name, properties=[_property(c) for c in contract.columns])
     document = OpenDataContractStandard(
@@ -104,75 +119,9 @@ def write(path: Path, contract: Contract) -> None:
     with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8") as file:
         file.write(document.to_yaml())
         file.flush()
+        os.fchmod(file.fileno(), 0o644)  # it is the project's, like its code
         with suppress(FileExistsError):  # another run proposed it meanwhile: that one binds
             os.link(file.name, path)
-
-
-def propose(name: str, frame: pl.LazyFrame) -> Contract:
-    """A contract that the rows at hand fulfil: types, and which columns are never missing.
-
-    Ranges and sets of values are for people to state: what came once is no rule.
-    """
-    schema = frame.collect_schema()
-    rows = frame.select(pl.len()).collect().item()
-    facts = frame.select(
-        expression
-        for column, dtype in schema.items()
-        for expression in (
-            pl.col(column).null_count().alias(f"missing {column}"),
-            *(
-                readable_as(pl.col(column), kind).all().alias(f"{kind} {column}")
-                for kind in TYPES
-                if dtype == pl.String and kind != "string"
-            ),
-        )
-    ).collect()
-    columns = tuple(
-        Column(
-            name=column,
-            type=_proposed(column, dtype, facts, rows),
-            required=facts[f"missing {column}"].item() == 0,
-        )
-        for column, dtype in schema.items()
-    )
-    return Contract(name=name, version="1.0.0", columns=columns)
-
-
-def _proposed(column: str, dtype: pl.DataType, facts: pl.DataFrame, rows: int) -> LogicalType:
-    if dtype != pl.String:
-        return logical(column, dtype)
-    if facts[f"missing {column}"].item() == rows:
-        return "string"
-    order: tuple[LogicalType, ...] = ("integer", "number", "boolean", "date", "timestamp")
-    return next((kind for kind in order if facts[f"{kind} {column}"].item()), "string")
-
-
-def logical(column: str, dtype: pl.DataType) -> LogicalType:
-    """The contract's word for a stored type.
-
-    Raises:
-        UsageError: CN-CONTRACT-004, there is none.
-    """
-    if dtype.is_integer():
-        return "integer"
-    if dtype.is_float():
-        return "number"
-    if isinstance(dtype, pl.Datetime):
-        return "timestamp"
-    words: dict[type[pl.DataType], LogicalType] = {
-        pl.Boolean: "boolean",
-        pl.Date: "date",
-        pl.String: "string",
-        pl.Categorical: "string",
-        pl.Enum: "string",
-    }
-    if dtype.base_type() not in words:
-        raise UsageError(
-            "CN-CONTRACT-004",
-            f"column {column} has the type {dtype}, which a contract cannot name",
-            "write the column as text, number, date or time, or leave it out",
-        )
-    return words[dtype.base_type()]
 
 
 def _column(path: Path, found: SchemaProperty) -> Column:
@@ -181,23 +130,45 @@ def _column(path: Path, found: SchemaProperty) -> Column:
         hint = closest(str(found.logicalType), TYPES)
         raise _wrong(path, f"column {name} has the logicalType {found.logicalType!r}; {hint}")
     _refuse_unchecked(path, found, _UNCHECKED_COLUMN)
-    options = found.logicalTypeOptions or {}
-    for option in options:
+    kind = found.logicalType
+    fields: dict[str, Any] = {}
+    for option, value in (found.logicalTypeOptions or {}).items():
         if option not in _OPTIONS:
             raise _unchecked(path, f"logicalTypeOptions.{option} of column {name}")
-    fields = {_OPTIONS[option]: value for option, value in options.items()}
+        fields[_OPTIONS[option]] = _option(path, f"{option} of column {name}", kind, option, value)
     return Column(
         name=name,
-        type=found.logicalType,
-        required=bool(found.required),
+        type=kind,
+        required=bool(found.required or found.primaryKey),
         unique=bool(found.unique or found.primaryKey),
-        enum=tuple(cast("Scalar", value.value) for value in found.enum or []),
+        enum=tuple(
+            _value(path, f"enum of column {name}", kind, each.value) for each in found.enum or []
+        ),
         personal=bool(
             _PERSONAL.search(found.classification or "")
             or any(_PERSONAL.search(tag) for tag in found.tags or [])
         ),
         **fields,
     )
+
+
+def _option(path: Path, what: str, kind: LogicalType, option: str, value: object) -> Scalar:
+    if option not in _APPLY[kind]:
+        raise _wrong(path, f"{what} means nothing for the logicalType {kind}")
+    if option in ("minLength", "maxLength"):
+        return _value(path, what, "integer", value)
+    return _value(path, what, kind, value)
+
+
+def _value(path: Path, what: str, kind: LogicalType, value: object) -> Scalar:
+    """A bound or an allowed value; what YAML reads as a date is written as its text."""
+    if kind in ("date", "timestamp") and isinstance(value, date):
+        return value.isoformat()
+    right = isinstance(value, _PYTHON.get(kind, (str,)))
+    right &= kind == "boolean" or not isinstance(value, bool)
+    if not right or (isinstance(value, float) and not math.isfinite(value)):
+        raise _wrong(path, f"{what} is {value!r}, expected a value of the type {kind}")
+    return cast("Scalar", value)
 
 
 def _property(column: Column) -> SchemaProperty:
@@ -225,6 +196,48 @@ def _custom(path: Path, found: list[CustomProperty]) -> dict[str, object]:
     return values
 
 
+def _texts(path: Path, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise _wrong(path, f"customProperties.missing is {value!r}, expected a list of texts")
+    return tuple(value)
+
+
+def _share(path: Path, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise _wrong(path, f"customProperties.stopAbove is {value!r}, expected 0 to 1")
+    return float(value)
+
+
+def _rules(path: Path, value: object) -> tuple[RowRule, ...]:
+    if not isinstance(value, dict) or not all(isinstance(sql, str) for sql in value.values()):
+        raise _wrong(path, "customProperties.rowRules is no list of `name: SQL condition`")
+    return tuple(RowRule(name=str(name), sql=sql) for name, sql in value.items())
+
+
+def _check_names(path: Path, columns: list[SchemaProperty]) -> None:
+    names = [column.name for column in columns]
+    if twice := sorted({str(name) for name in names if names.count(name) > 1}):
+        raise _wrong(path, f"column {twice[0]} is described twice")
+    keys = [str(column.name) for column in columns if column.primaryKey]
+    if len(keys) > 1:
+        raise _unchecked(path, f"a primaryKey of several columns ({', '.join(keys)})")
+
+
+def _refuse_unknown(path: Path, table: Mapping[str, list[dict[str, object]]]) -> None:
+    """The library passes over words that the standard does not have: a typing error would pass."""
+    _refuse_words(path, "the table", table, SchemaObject.model_fields)
+    for column in table["properties"]:
+        what = f"column {column.get('name')}"
+        _refuse_words(path, what, column, SchemaProperty.model_fields)
+
+
+def _refuse_words(path: Path, what: str, found: Iterable[str], known: Iterable[str]) -> None:
+    for word in found:
+        if word not in known:
+            hint = closest(str(word), known)
+            raise _wrong(path, f"{what} has the unknown field {word!r}; {hint}")
+
+
 def _refuse_unchecked(
     path: Path, part: SchemaProperty | SchemaObject, names: tuple[str, ...]
 ) -> None:
@@ -233,8 +246,8 @@ def _refuse_unchecked(
             raise _unchecked(path, f"{name} of {part.name}")
 
 
-def _refuse_personal(path: Path, contract: Contract) -> None:
-    personal = [column.name for column in contract.columns if column.personal]
+def _refuse_personal(path: Path, columns: Sequence[Column]) -> None:
+    personal = [column.name for column in columns if column.personal]
     if personal:
         raise RefusedError(
             "CN-CONTRACT-003",

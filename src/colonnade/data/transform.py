@@ -14,6 +14,7 @@ from colonnade.base.text import closest
 from colonnade.compute.digest import code_digest
 from colonnade.compute.task import LOCK, StepKey, environment, run_user_code, step_key, why
 from colonnade.data.summary import profile_of
+from colonnade.govern.capture import capture_code
 from colonnade.govern.session import Session
 from colonnade.project import Table
 from colonnade.records import canonical
@@ -65,6 +66,7 @@ def transform(session: Session, table: Table, folder: Path) -> Built:
             mode="replace",
             step=key.digest,
             step_parts=cast("dict[str, Json]", canonical.plain(key)),
+            code=capture_code(session, folder, key.code.digest),
             key=table.key,
             time=table.time,
             profile=profile_of(session, rows),

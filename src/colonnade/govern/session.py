@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from colonnade.base.errors import NotFoundError, RefusedError
 from colonnade.base.text import closest
 from colonnade.govern import writer
+from colonnade.govern.beat import beating
 from colonnade.govern.change import Change
 from colonnade.govern.stores import Stores
 from colonnade.govern.writer import Writer
@@ -25,6 +27,11 @@ from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.store import process, sources
 from colonnade.store.runs import Point
+
+_LEDGER: Final = Ref("project", "ledger")
+_JOBS: Final = Ref("project", "jobs")
+
+BEAT_S: Final = 15.0
 
 
 class Session:
@@ -77,6 +84,7 @@ class Session:
 
     def newest(self, kind: str, name: str) -> Entry | None:
         """The entry of the newest version, None where there is none."""
+        self.require("read", Ref(kind, name))
         return self._stores.ledger.version(Ref(kind, name))
 
     def version(self, ref: Ref) -> Entry:
@@ -85,6 +93,7 @@ class Session:
         Raises:
             NotFoundError: CN-REF-002.
         """
+        self.require("read", ref)
         entry = self._stores.ledger.version(ref)
         if entry is None:
             known = self._stores.ledger.names(ref.kind)
@@ -94,6 +103,7 @@ class Session:
 
     def entry(self, identifier: str) -> Entry | None:
         """The entry with this id."""
+        self.require("read", _LEDGER)
         return self._stores.ledger.get(identifier)
 
     def entries(
@@ -106,12 +116,14 @@ class Session:
         limit: int | None = None,
     ) -> list[Entry]:
         """Entries, newest first; `before` is the wall-clock stamp of *then*."""
+        self.require("read", _LEDGER)
         return self._stores.ledger.select(
             kind=kind, verb=verb, subject=subject, before=before, limit=limit
         )
 
     def made_from(self, ref: str) -> list[Entry]:
         """The entries whose subjects were made from `ref`."""
+        self.require("read", _LEDGER)
         return self._stores.ledger.made_from(ref)
 
     def seal(self) -> int:
@@ -120,6 +132,7 @@ class Session:
 
     def names(self, kind: str) -> list[str]:
         """The names that have versions of this kind."""
+        self.require("read", _LEDGER)
         return self._stores.ledger.names(kind)
 
     # Tables
@@ -131,7 +144,6 @@ class Session:
             NotFoundError: CN-REF-002, no such version.
             RefusedError: CN-ACCESS-001.
         """
-        self.require("read", ref)
         entry = self.version(ref)
         version = entry.read(TableVersion)
         wanted = tuple(columns or version.columns)
@@ -151,16 +163,19 @@ class Session:
 
     def flushed(self, spool: str) -> set[int]:
         """The segment numbers of a spool that are in the prediction table already."""
+        self.require("read", _LEDGER)
         return self._stores.segments.known(spool)
 
     def segments_of(self, prediction: str) -> list[tuple[str, int]]:
         """Endpoint and version of its prediction table that may hold a prediction id."""
+        self.require("read", _LEDGER)
         return self._stores.segments.find(prediction)
 
     # Landing files
 
     def landing(self, folder: Path, pattern: str) -> dict[Path, str]:
         """The files of a source and their SHA-256, in the order of their names."""
+        self.require("read", Ref("file", pattern))
         return {path: sources.digest(path) for path in sources.find(folder, pattern)}
 
     def open_file(self, path: Path, missing: Sequence[str]) -> pl.LazyFrame:
@@ -219,12 +234,16 @@ class Session:
 
     def claim_job(self, kinds: Sequence[str]) -> Job | None:
         """Take the oldest waiting job of these kinds."""
+        self.require("train", _JOBS)
         return self._stores.jobs.claim(process.me(), kinds)
 
-    def job(self, key: str) -> Job | None:
-        """The job with this key."""
-        return self._stores.jobs.get(key)
+    @contextmanager
+    def holding(self, job: Job) -> Iterator[None]:
+        """Keep a claimed job's lease alive while the block works."""
+        with beating(lambda: self._stores.jobs.prolong(job), BEAT_S):
+            yield
 
     def open_jobs(self) -> list[Job]:
         """What waits, runs or failed."""
+        self.require("read", _JOBS)
         return self._stores.jobs.open()

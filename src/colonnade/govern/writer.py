@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from colonnade.base import clock
 from colonnade.base.errors import RefusedError, UnavailableError
+from colonnade.govern.beat import beating
 from colonnade.govern.change import Change
 from colonnade.govern.stores import Stores
 from colonnade.records import canonical
@@ -28,7 +29,8 @@ from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.store import leases, process
 
-LEASE_S: Final = 600.0
+LEASE_S: Final = 60.0
+_BEAT_S: Final = 15.0
 _WAIT_S: Final = 120.0
 _POLL_S: Final = 0.05
 
@@ -163,12 +165,18 @@ def hold(stores: Stores, name: str, actor: str) -> Iterator[Writer]:
     """
     lease = _acquire(stores, f"table/{name}")
     try:
-        writer = Writer(stores, name, actor, lease)
-        writer.recover()
-        yield writer
+        with beating(lambda: _prolong(stores, lease), _BEAT_S):
+            writer = Writer(stores, name, actor, lease)
+            writer.recover()
+            yield writer
     finally:
         with stores.database.write() as connection:
             leases.release(connection, lease)
+
+
+def _prolong(stores: Stores, lease: Lease) -> None:
+    with stores.database.write() as connection:
+        leases.confirm(connection, lease, LEASE_S)
 
 
 def _acquire(stores: Stores, name: str) -> Lease:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from colonnade.base import clock
 from colonnade.base.errors import NotFoundError
 from colonnade.base.text import closest
 from colonnade.data.ingest import ingest
@@ -80,6 +81,25 @@ def run(
             for step in _model(session, project, part, folder, forced=part.name in names):
                 over(step)
     return steps
+
+
+def arrived(session: Session, project: Project, folder: Path, settled_s: float) -> list[str]:
+    """The sources with ``schedule="on arrival"`` for which files wait that are not in yet.
+
+    A file counts when it was not written to for `settled_s` seconds.
+    """
+    before_s = clock.now_s() - settled_s
+    waiting = []
+    for source in project.sources.values():
+        newest = session.newest("table", source.name)
+        known = {} if newest is None else newest.read(TableVersion).files
+        found = folder.glob(source.path) if source.schedule == "on arrival" else ()
+        for path in found:
+            name = path.relative_to(folder).as_posix()
+            if name not in known and path.stat().st_mtime < before_s:
+                waiting.append(source.name)
+                break
+    return waiting
 
 
 def endpoint_of(project: Project, model: Model) -> str | None:

@@ -74,7 +74,8 @@ def work(session: Session, project: Project, folder: Path) -> Entry | None:
         model = project.models[project.endpoints[name].model]
         table = session.version(parse(f"table/{job.body['snapshot']}"))
         champion = promote.champion(session, name)
-        found, _ = pipeline.fitted(session, model, folder, table, champion, decision)
+        with session.holding(job):
+            found, _ = pipeline.fitted(session, model, folder, table, champion, decision)
     except ColonnadeError as error:
         with session.change("train", Ref("job", job.key)) as change:
             failure = fit.failure(error)

@@ -10,7 +10,7 @@ from typing import Final
 from colonnade.base import clock
 from colonnade.base.errors import ColonnadeError
 from colonnade.govern.session import Session
-from colonnade.lifecycle import retrain
+from colonnade.lifecycle import pipeline, retrain
 from colonnade.project import Project
 from colonnade.serve.flush import flush
 from colonnade.serve.rollout import Rollout
@@ -18,6 +18,7 @@ from colonnade.serve.supervisor import Options, Supervisor
 
 TICK_S: Final = 0.2
 FLUSH_EVERY_S: Final = 1.0
+SETTLED_S: Final = 2.0  # a landing file is whole when nobody wrote to it for so long
 
 Say = Callable[[str], None]
 Stopping = Callable[[], bool]
@@ -54,18 +55,29 @@ def serve(session: Session, options: Options, stopping: Stopping, say: Say) -> N
 
 
 def work(session: Session, project: Project, folder: Path, stopping: Stopping, say: Say) -> None:
-    """Carry out jobs until `stopping`; one that fails is marked and the next one taken."""
+    """Take over what lands and carry out jobs, until `stopping`.
+
+    What fails is said and recorded; a source whose files were refused is looked at again when
+    other files wait for it.
+    """
+    refused: list[str] = []
     while not stopping():
         try:
+            waiting = pipeline.arrived(session, project, folder, SETTLED_S)
+            if waiting and waiting != refused:
+                refused = waiting
+                for step in pipeline.run(session, project, folder):
+                    say(f"{step.state} {step.kind} {step.made or step.name}: {step.detail}")
+                refused = []
             action = retrain.work(session, project, folder)
         except ColonnadeError as error:
-            say(f"a job failed: {error}")
+            say(str(error))
             continue
         session.seal()
-        if action is None:
-            time.sleep(TICK_S)
-        else:
+        if action is not None:
             say(f"{action.subject}: {action.body['action']}: {action.body['reason']}")
+        elif not waiting or waiting == refused:
+            time.sleep(TICK_S)
 
 
 def _flush(session: Session, spool: Path, say: Say) -> None:

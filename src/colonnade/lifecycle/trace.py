@@ -277,6 +277,7 @@ def _brief(session: Session, entry: Entry) -> Answer:
             "rows_added": version.rows_added,
             "step": version.step,
             "delta_version": version.delta_version,
+            "code": canonical.plain(version.code),
             "landed": canonical.plain(version.landed),
             "validation": _report(session, version),
         }

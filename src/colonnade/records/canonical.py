@@ -22,8 +22,8 @@ _LONG: Final = re.compile(rb"[0-9]{16}")
 
 
 def plain(value: object) -> Json:
-    """A record as JSON values: dataclasses become objects, tuples arrays, times texts."""
-    return cast("Json", msgspec.to_builtins(value, str_keys=True))
+    """A record as JSON values: dataclasses become objects, tuples and sets arrays, times texts."""
+    return cast("Json", msgspec.to_builtins(value, str_keys=True, order="deterministic"))
 
 
 def encode(value: object) -> bytes:

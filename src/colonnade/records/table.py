@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from colonnade.records.canonical import Json
+from colonnade.records.code import Code
 from colonnade.records.source import LandedFile
 
 WriteMode = Literal["append", "replace"]
@@ -23,6 +24,7 @@ class TableVersion:
         files: landing files in the version: all that a reader of it may see rows of.
         landed: of these, the files that came with this version.
         segments: prediction log segments that came with this version.
+        code: the user's code that made it; None where only ours did.
         profile: digest of the profile blob.
         report: digest of the validation report blob.
         parts: SHA-256 of every data file that this commit added.
@@ -40,6 +42,7 @@ class TableVersion:
     landed: tuple[LandedFile, ...] = ()
     segments: tuple[Segment, ...] = ()
     step_parts: dict[str, Json] = field(default_factory=dict)
+    code: Code | None = None
     profile: str | None = None
     report: str | None = None
     parts: dict[str, str] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from colonnade.web.problem import MEDIA_TYPE, HttpError, problem, status_of
 Revisions = Callable[[], "list[Revision]"]
 
 _JSON = b"application/json"
+_CURL = b"application/x-www-form-urlencoded"  # what `curl --data` says when it is told nothing
 _LOOPBACK = ("127.", "::1")
 _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 
@@ -157,7 +158,7 @@ def _check_media_type(call: Call) -> None:
     if said == _JSON:
         return
     kind = said.partition(b";")[0].strip().lower()
-    if kind and kind != _JSON and not kind.endswith(b"+json"):
+    if kind and kind not in (_JSON, _CURL) and not kind.endswith(b"+json"):
         raise HttpError(
             415,
             "CN-HTTP-003",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from colonnade.base.errors import UnavailableError, UsageError
+from colonnade.base.errors import RefusedError, UnavailableError, UsageError
 from colonnade.store.dialects import Dialect
 from colonnade.store.dialects.sqlite import Sqlite
 
@@ -27,24 +27,11 @@ class Database:
         Raises:
             UsageError: CN-DATABASE-001, no dialect for this URL.
             UnavailableError: CN-DATABASE-002, it does not answer.
+            RefusedError: CN-DATABASE-003, a newer release made it.
         """
-        name = sa.make_url(url).get_backend_name()
-        if name not in DIALECTS:
-            raise UsageError(
-                "CN-DATABASE-001",
-                f"no dialect for a database of kind {name!r}",
-                f"set database.url to one of: {', '.join(DIALECTS)}",
-            )
-        self.dialect: Dialect = DIALECTS[name]()
+        self.dialect: Dialect = DIALECTS[_backend(url)]()
         self._engine = self.dialect.engine(url)
-        try:
-            self._migrate()
-        except OperationalError as error:
-            raise UnavailableError(
-                "CN-DATABASE-002",
-                f"the database {sa.make_url(url).render_as_string()} cannot be used: {error.orig}",
-                "check that it is there, that this user may write it and that the disk has room",
-            ) from error
+        self._migrate()
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -60,13 +47,31 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection, connection.begin():
-            self.dialect.begin(connection, write=write)
+        with ExitStack() as stack:
+            try:
+                connection = stack.enter_context(self._engine.connect())
+                stack.enter_context(connection.begin())
+                self.dialect.begin(connection, write=write)
+            except DatabaseError as error:
+                raise UnavailableError(
+                    "CN-DATABASE-002",
+                    f"the database {self._engine.url.render_as_string()} cannot be used: "
+                    f"{error.orig}",
+                    "check that it is there, that this user may write it, that the disk has room "
+                    "and that no other command is stuck",
+                ) from error
             yield connection
 
     def _migrate(self) -> None:
-        if self._revision() == REVISION:
+        found = self._revision()
+        if found == REVISION:
             return
+        if found is not None and found > REVISION:
+            raise RefusedError(
+                "CN-DATABASE-003",
+                f"the database is at revision {found}, this release knows {REVISION}",
+                "use the release of colonnade that made it, or a newer one",
+            )
         # Loaded only when there is something to migrate: it costs every command 0.2 s otherwise.
         from alembic import command  # noqa: PLC0415
         from alembic.config import Config  # noqa: PLC0415
@@ -82,3 +87,17 @@ class Database:
             if not sa.inspect(connection).has_table("alembic_version"):
                 return None
             return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _backend(url: str) -> str:
+    try:
+        name = sa.make_url(url).get_backend_name()
+    except ArgumentError:
+        name = "none"
+    if name not in DIALECTS:
+        raise UsageError(
+            "CN-DATABASE-001",
+            f"no dialect for a database of kind {name!r}",
+            f"set database_url to one that begins with: {', '.join(DIALECTS)}",
+        )
+    return name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
 from colonnade.base import clock
+from colonnade.base.errors import UsageError
 from colonnade.records import canonical
 from colonnade.store.database import Database
 from colonnade.store.schema import metrics, params
@@ -21,10 +23,14 @@ class Runs:
         self._database = database
 
     def log(self, run: str, points: Iterable[Point]) -> None:
-        """Add metric points ``(name, step, value)``; the same name and step is written over."""
+        """Add metric points ``(name, step, value)``; the same name and step is written over.
+
+        Raises:
+            UsageError: CN-METRIC-001, a value is no finite number.
+        """
         at = clock.stamp(clock.now())
         rows = [
-            {"run": run, "name": name, "step": step, "value": value, "at": at}
+            {"run": run, "name": name, "step": step, "value": _finite(name, value), "at": at}
             for name, step, value in points
         ]
         if not rows:
@@ -71,3 +77,13 @@ class Runs:
         """SHA-256 over the canonical JSON of params and points, for the closing entry."""
         points = [list(point) for point in self.points(run)]
         return canonical.digest({"metrics": points, "params": self.params(run)})
+
+
+def _finite(name: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise UsageError(
+            "CN-METRIC-001",
+            f"metric {name} is {value}, expected a finite number",
+            "leave the point out: a missing point says the same and can be compared",
+        )
+    return value

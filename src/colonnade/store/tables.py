@@ -155,8 +155,17 @@ def storable(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with every type that Delta would change silently made exact beforehand.
 
     Raises:
-        UsageError: CN-TABLE-001, a column's type cannot be stored without loss.
+        UsageError: CN-TABLE-001, a column's type cannot be stored without loss; CN-TABLE-008,
+            two columns would be one.
     """
+    twins = {column.lower(): column for column in frame.columns}
+    for column in frame.columns:
+        if twins[column.lower()] != column:
+            raise UsageError(
+                "CN-TABLE-008",
+                f"table {name}: columns {column} and {twins[column.lower()]} differ only in case",
+                "rename one of them in the step that makes the table",
+            )
     return frame.with_columns(_exact(name, column, dtype) for column, dtype in frame.schema.items())
 
 

@@ -25,7 +25,7 @@ from colonnade.bundle.predict import Predictor
 from colonnade.compute.code import CodeError
 from colonnade.compute.digest import code_digest
 from colonnade.compute.task import LOCK, StepKey, environment, run_user_code, step_key
-from colonnade.govern import models
+from colonnade.govern import capture, models
 from colonnade.govern.session import Session
 from colonnade.project import Model
 from colonnade.records import canonical
@@ -37,7 +37,7 @@ from colonnade.records.run import Run, RunResult, Verdict
 from colonnade.records.table import TableVersion
 from colonnade.stats import drift, frame, profile, quality
 from colonnade.stats.reference import Reference
-from colonnade.train import build, capture, gate
+from colonnade.train import build, gate
 from colonnade.train.build import Snapshot, TrainingSet
 
 METRICS = {

@@ -1,4 +1,4 @@
-"""What a run needs to be understood and made again, taken without a word from the user."""
+"""What a step needs to be understood and made again, taken without a word from the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 
 from colonnade.compute import code
 from colonnade.govern.session import Session
-from colonnade.records.run import Code
+from colonnade.records.code import Code
 
 _GIT_TIMEOUT_S: Final = 20
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PYTHONHASHSEED", "LANG")

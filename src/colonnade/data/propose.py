@@ -1,0 +1,71 @@
+"""The first contract of a source, proposed from the rows that landed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import polars as pl
+
+from colonnade.base.errors import UsageError
+from colonnade.data.cells import logical, readable_as, reading
+from colonnade.records.contract import Column, Contract, LogicalType
+
+_GUESSES: Final[tuple[LogicalType, ...]] = ("integer", "number", "boolean", "date", "timestamp")
+_CODE: Final = r"^[+-]?0[0-9]"  # a code such as a postcode: as a number it would lose its zeros
+
+
+def propose(name: str, frames: Sequence[pl.LazyFrame]) -> Contract:
+    """A contract that the rows at hand fulfil: types, and which columns are never missing.
+
+    Ranges and sets of values are for people to state: what came once is no rule.
+
+    Args:
+        name: of the source.
+        frames: its files; what differs from the first in its columns is left to the check.
+
+    Raises:
+        UsageError: CN-CONTRACT-004, a column has a type without a word; CN-CONTRACT-009, there is
+            no row to propose from.
+    """
+    schema = frames[0].collect_schema()
+    frame = pl.concat([frame for frame in frames if frame.collect_schema() == schema])
+    with reading(f"source {name}"):
+        facts = frame.select(pl.len().alias("rows"), *_facts(schema)).collect().row(0, named=True)
+    if not facts["rows"]:
+        raise UsageError(
+            "CN-CONTRACT-009",
+            f"source {name}: its files have no rows, so no contract can be proposed from them",
+            f"land a file with rows, or write contracts/{name}.yaml",
+        )
+    columns = tuple(
+        Column(
+            name=column,
+            type=_proposed(column, dtype, facts),
+            required=facts[f"missing {column}"] == 0,
+        )
+        for column, dtype in schema.items()
+    )
+    return Contract(name=name, version="1.0.0", columns=columns)
+
+
+def _facts(schema: pl.Schema) -> Iterator[pl.Expr]:
+    for column, dtype in schema.items():
+        cell = pl.col(column)
+        yield cell.null_count().alias(f"missing {column}")
+        if dtype == pl.String:
+            yield cell.str.contains(_CODE).any().alias(f"code {column}")
+            for kind in _GUESSES:
+                yield readable_as(cell, kind).all().alias(f"{kind} {column}")
+
+
+def _proposed(column: str, dtype: pl.DataType, facts: Mapping[str, int]) -> LogicalType:
+    if dtype != pl.String:
+        return logical(column, dtype)
+    if facts[f"missing {column}"] == facts["rows"]:
+        return "string"
+    for kind in _GUESSES:
+        if facts[f"{kind} {column}"]:
+            code = kind in ("integer", "number") and facts[f"code {column}"]
+            return "string" if code else kind
+    return "string"
