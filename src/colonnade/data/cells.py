@@ -5,7 +5,8 @@ Strict: a text is an integer, a number, a time, or it is not; nothing is rounded
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -14,6 +15,11 @@ import polars as pl
 from colonnade.base.errors import UsageError
 from colonnade.records.contract import LogicalType
 
+ROW: Final = "# row"
+"""Column that counts the rows of a file, from 0."""
+READABLE: Final = "? "
+"""Prefix of the flag that a cell could be read."""
+_OURS: Final = re.compile(rf"{ROW}|{re.escape(READABLE)}.*|\*|\^.*\$", re.DOTALL)
 DTYPES: Final[dict[LogicalType, pl.DataType]] = {
     "string": pl.String(),
     "integer": pl.Int64(),
@@ -80,6 +86,21 @@ def logical(column: str, dtype: pl.DataType) -> LogicalType:
             "write the column as text, number, date or time, or leave it out",
         )
     return words[dtype.base_type()]
+
+
+def check_names(columns: Iterable[str], what: str) -> None:
+    """Refuse column names that the engine or we read as something else than a name.
+
+    Raises:
+        UsageError: CN-CONTRACT-010.
+    """
+    for name in columns:
+        if _OURS.fullmatch(name):
+            raise UsageError(
+                "CN-CONTRACT-010",
+                f"{what}: a column is called {name!r}, which does not name a column here",
+                "rename the column in the file and in the contract",
+            )
 
 
 def read_column(column: pl.Series, kind: LogicalType) -> pl.Series:

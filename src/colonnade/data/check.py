@@ -16,12 +16,10 @@ import polars as pl
 
 from colonnade.base.errors import UsageError
 from colonnade.base.text import closest
-from colonnade.data.cells import DTYPES, logical, read_text, reading
+from colonnade.data.cells import DTYPES, READABLE, ROW, check_names, logical, read_text, reading
 from colonnade.records.contract import Column, Contract, LogicalType, RowRule, Scalar
 
-ROW: Final = "# row"
-_READABLE: Final = "? "  # prefix of the flag that a cell could be read
-_TYPES: Final[dict[LogicalType, Callable[[], dy.Column]]] = {
+_TYPES: Final[dict[LogicalType, Callable[..., dy.Column]]] = {
     "string": partial(dy.String, nullable=True),
     "integer": partial(dy.Int64, nullable=True),
     "number": partial(dy.Float64, nullable=True),
@@ -53,7 +51,7 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
     Raises:
         UsageError: CN-CONTRACT-005, the file's columns are not the contract's; CN-CONTRACT-006, a
             column has another type; CN-CONTRACT-007, a row rule cannot be evaluated;
-            CN-SOURCE-003, the file cannot be read.
+            CN-CONTRACT-010, a column has a name of ours; CN-SOURCE-003, the file cannot be read.
     """
     raw = frame.with_row_index(ROW)
     _check_columns(frame.collect_schema(), contract, what)
@@ -88,6 +86,7 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
 
 
 def _check_columns(schema: pl.Schema, contract: Contract, what: str) -> None:
+    check_names(schema, what)
     declared = {column.name for column in contract.columns}
     lacking = [name for name in declared if name not in schema]
     extra = [name for name in schema if name not in declared]
@@ -108,7 +107,7 @@ def _check_columns(schema: pl.Schema, contract: Contract, what: str) -> None:
 
 def _typed(column: Column, dtype: pl.DataType, what: str) -> tuple[pl.Expr, pl.Expr]:
     cell = pl.col(column.name)
-    flag = f"{_READABLE}{column.name}"
+    flag = f"{READABLE}{column.name}"
     if dtype == pl.String:
         value = read_text(cell, column.type)
         return value.alias(column.name), (cell.is_null() | value.is_not_null()).alias(flag)
@@ -127,9 +126,10 @@ def _typed(column: Column, dtype: pl.DataType, what: str) -> tuple[pl.Expr, pl.E
 
 def _schema(contract: Contract) -> type[dy.Schema]:
     members: dict[str, object] = {ROW: dy.Int64()}
-    for column in contract.columns:
-        members[column.name] = _TYPES[column.type]()
-        members[_READABLE + column.name] = dy.Bool()
+    for place, column in enumerate(contract.columns):
+        # by an alias: a column may be called as one of the class's own methods, such as filter
+        members[f"column {place}"] = _TYPES[column.type](alias=column.name)
+        members[READABLE + column.name] = dy.Bool()
         for name, condition in _conditions(column):
             members[f"{column.name}|{name}"] = _rule(condition)
     for rule in contract.rules:
@@ -138,7 +138,7 @@ def _schema(contract: Contract) -> type[dy.Schema]:
 
 
 def _conditions(column: Column) -> Iterator[tuple[str, pl.Expr]]:
-    cell, readable = pl.col(column.name), pl.col(_READABLE + column.name)
+    cell, readable = pl.col(column.name), pl.col(READABLE + column.name)
     yield column.type, readable
     if column.required:
         yield "required", cell.is_not_null() | ~readable

@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from colonnade.base.errors import UsageError
-from colonnade.data.cells import logical, readable_as, reading
+from colonnade.data.cells import check_names, logical, readable_as, reading
 from colonnade.records.contract import Column, Contract, LogicalType
 
 _GUESSES: Final[tuple[LogicalType, ...]] = ("integer", "number", "boolean", "date", "timestamp")
@@ -26,9 +26,11 @@ def propose(name: str, frames: Sequence[pl.LazyFrame]) -> Contract:
 
     Raises:
         UsageError: CN-CONTRACT-004, a column has a type without a word; CN-CONTRACT-009, there is
-            no row to propose from.
+            no row to propose from; CN-CONTRACT-010, a column has a name of ours; CN-SOURCE-003,
+            a file cannot be read.
     """
     schema = frames[0].collect_schema()
+    check_names(schema, f"source {name}")
     frame = pl.concat([frame for frame in frames if frame.collect_schema() == schema])
     with reading(f"source {name}"):
         facts = frame.select(pl.len().alias("rows"), *_facts(schema)).collect().row(0, named=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,8 @@ import polars as pl
 
 from colonnade.base.errors import UsageError
 
+# RuntimeError is how zipfile says that an archive is encrypted or packed in a way it cannot read.
+_BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error, RuntimeError)
 SUFFIXES: Final = (".csv", ".csv.zip", ".parquet")
 
 
@@ -64,7 +67,7 @@ def open_file(path: Path, missing: Sequence[str]) -> pl.LazyFrame:
                 _csv(path), infer_schema=False, null_values=list(missing), raise_if_empty=True
             )
         frame.collect_schema()
-    except (pl.exceptions.PolarsError, OSError, zipfile.BadZipFile) as error:
+    except (pl.exceptions.PolarsError, OSError, *_BAD_ZIP) as error:
         raise UsageError(
             "CN-SOURCE-003", f"{path.name} cannot be read: {error}", "mend the file and run again"
         ) from error

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from colonnade.base.errors import RefusedError, UnavailableError, UsageError
+from colonnade.store.database import Database
+from colonnade.store.dialects import sqlite
+
+
+@pytest.fixture
+def path(tmp_path):
+    Database(f"sqlite:///{tmp_path / 'meta.db'}")
+    return tmp_path / "meta.db"
+
+
+@pytest.mark.parametrize("url", ["foo://x", "no url at all", "postgresql+x://me:secret@host/db"])
+def test_a_database_without_a_dialect_is_refused_and_no_password_is_shown(url):
+    with pytest.raises(UsageError, match="CN-DATABASE-001") as refused:
+        Database(url)
+    assert "sqlite" in refused.value.fix
+    assert "secret" not in str(refused.value)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path):
+    (tmp_path / "meta.db").write_bytes(b"no database" * 100)
+    with pytest.raises(UnavailableError, match="CN-DATABASE-002") as refused:
+        Database(f"sqlite:///{tmp_path / 'meta.db'}")
+    assert "meta.db" in refused.value.message
+
+
+def test_a_place_that_cannot_be_opened_is_named(tmp_path):
+    with pytest.raises(UnavailableError, match="CN-DATABASE-002"):
+        Database(f"sqlite:///{tmp_path / 'missing' / 'meta.db'}")
+
+
+def test_a_database_of_a_newer_release_is_refused(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0999'")
+    connection.close()
+    with pytest.raises(RefusedError, match="CN-DATABASE-003"):
+        Database(f"sqlite:///{path}")
+
+
+def test_a_writer_that_never_ends_is_said_and_not_waited_for_forever(path, monkeypatch):
+    database = Database(f"sqlite:///{path}")
+    monkeypatch.setattr(sqlite, "_PRAGMAS", ("PRAGMA busy_timeout = 20",))
+    stuck = sqlite3.connect(path, isolation_level=None)
+    stuck.execute("BEGIN IMMEDIATE")
+
+    def write():
+        with database.write():
+            raise AssertionError("two writers at once")
+
+    with pytest.raises(UnavailableError, match="CN-DATABASE-002"):
+        write()
+    with database.read():
+        pass
+    stuck.close()
+
+
+def test_commits_survive_a_power_cut_and_deleted_keys_leave_no_trace(path):
+    with Database(f"sqlite:///{path}").read() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
+        }
+    assert pragmas == {
+        "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1,
+    }  # fmt: skip
+
+
+def test_a_reader_sees_one_state(path):
+    database = Database(f"sqlite:///{path}")
+    with database.read() as reader:
+        before = reader.exec_driver_sql("SELECT count(*) FROM actors").scalar()
+        with database.write() as writer:
+            writer.exec_driver_sql("INSERT INTO actors VALUES ('a', '[]')")
+        assert reader.exec_driver_sql("SELECT count(*) FROM actors").scalar() == before
+    with database.read() as reader:
+        assert reader.exec_driver_sql("SELECT count(*) FROM actors").scalar() == before + 1
