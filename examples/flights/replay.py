@@ -347,7 +347,9 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path(".demo/flights"))
-    folder = parser.parse_args().folder.absolute()
+    parser.add_argument("--picture", type=Path, help="draw the table at the end as an SVG")
+    chosen = parser.parse_args()
+    folder = chosen.folder.absolute()
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     start = time.perf_counter()
     try:
@@ -356,6 +358,8 @@ def main() -> int:
         console.print(str(error), style="red", highlight=False, markup=False)
         return 1
     show(played, folder, time.perf_counter() - start)
+    if chosen.picture is not None:
+        scoreboard.picture(played.months, chosen.picture)
     return 0
 
 

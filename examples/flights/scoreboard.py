@@ -7,9 +7,12 @@ same verified bundle: a month that version 1 answered itself shows the same figu
 
 from __future__ import annotations
 
+import io
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, cast
 
 import polars as pl
@@ -28,6 +31,7 @@ from colonnade.records.report import Report
 from colonnade.records.run import RunResult, Verdict
 from colonnade.stats import quality
 
+_REMOTE_FONT: Final = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 SUMMER: Final = ("2013-05", "2013-06", "2013-07", "2013-08", "2013-09")
 
 
@@ -123,6 +127,14 @@ def show(console: Console, months: Sequence[Month]) -> None:
     console.print(table)
     for sentence in conclusions(months):
         console.print(sentence, highlight=False)
+
+
+def picture(months: Sequence[Month], path: Path) -> None:
+    """Draw what `show` prints as an SVG that loads nothing from elsewhere."""
+    console = Console(record=True, file=io.StringIO(), width=120)
+    show(console, months)
+    drawing = console.export_svg(title="make demo", clear=True)
+    path.write_text(_REMOTE_FONT.sub("", drawing), encoding="utf-8")
 
 
 def conclusions(months: Sequence[Month]) -> list[str]:

@@ -126,7 +126,14 @@ def _lineage(
     for line in _details(kind, _part(node, "what")):
         yield depth + 1, line
     for parent in _parts(node, "from"):
-        yield from _lineage(parent, depth + 1, told, only)
+        if tracing.parse_kind(str(parent["ref"])) in ("file", "code"):
+            continue  # the details above name them
+        grown = _name(str(parent["ref"])) == _name(ref)  # the version that this one was added to
+        yield from _lineage(parent, depth if grown else depth + 1, told, only)
+
+
+def _name(ref: str) -> str:
+    return ref.partition("@")[0]
 
 
 def _line(node: Answer) -> str:

@@ -19,7 +19,7 @@ ROW: Final = "# row"
 """Column that counts the rows of a file, from 0."""
 READABLE: Final = "? "
 """Prefix of the flag that a cell could be read."""
-_OURS: Final = re.compile(rf"{ROW}|{re.escape(READABLE)}.*|\*|\^.*\$", re.DOTALL)
+_OURS: Final = re.compile(rf"|# .*|{re.escape(READABLE)}.*|\*|\^.*\$", re.DOTALL)
 DTYPES: Final[dict[LogicalType, pl.DataType]] = {
     "string": pl.String(),
     "integer": pl.Int64(),

@@ -6,7 +6,7 @@ would drop them silently), cells that are not of their type, and numbers that a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -63,8 +63,9 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
             for expression in _typed(column, frame.collect_schema()[column.name], what)
         ),
     )
+    rules = dict(_rules(contract))
     try:
-        good, failure = _schema(contract).filter(typed).collect_all()
+        good, failure = _schema(contract, rules.values()).filter(typed).collect_all()
     except pl.exceptions.PolarsError as error:
         with reading(what):  # the file, or a rule?
             frame.select(pl.all().null_count()).collect()
@@ -74,14 +75,16 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
             "mend the rowRule or the pattern in the contract",
         ) from error
     names = [column.name for column in contract.columns]
+    places = dict(zip(map(_place, range(len(rules))), rules, strict=True))
     details = failure.details()
-    rules = [name for name in details.columns if details[name].dtype == pl.Enum]
     reasons = pl.concat_list(
-        pl.when(pl.col(rule) == "invalid").then(pl.lit(rule)) for rule in rules
+        pl.when(pl.col(place) == "invalid").then(pl.lit(rule)) for place, rule in places.items()
     ).list.drop_nulls()
     bad = details.select(pl.col(ROW).alias("row"), reasons.alias("reasons"))
     return Checked(
-        good=good.select(names), bad=_with_cells(raw, bad, names), reasons=failure.counts()
+        good=good.select(names),
+        bad=_with_cells(raw, bad, names),
+        reasons={places[place]: count for place, count in failure.counts().items()},
     )
 
 
@@ -124,17 +127,28 @@ def _typed(column: Column, dtype: pl.DataType, what: str) -> tuple[pl.Expr, pl.E
     return value.alias(column.name), (cell.is_null() | value.is_not_null()).alias(flag)
 
 
-def _schema(contract: Contract) -> type[dy.Schema]:
-    members: dict[str, object] = {ROW: dy.Int64()}
-    for place, column in enumerate(contract.columns):
-        # by an alias: a column may be called as one of the class's own methods, such as filter
-        members[f"column {place}"] = _TYPES[column.type](alias=column.name)
-        members[READABLE + column.name] = dy.Bool()
+def _rules(contract: Contract) -> Iterator[tuple[str, pl.Expr]]:
+    """``column|rule`` or ``row|rule``, and what must not be false."""
+    for column in contract.columns:
         for name, condition in _conditions(column):
-            members[f"{column.name}|{name}"] = _rule(condition)
+            yield f"{column.name}|{name}", condition
     for rule in contract.rules:
-        members[f"row|{rule.name}"] = _rule(_row_condition(contract, rule))
-    return type(contract.name, (dy.Schema,), members)
+        yield f"row|{rule.name}", _row_condition(contract, rule)
+
+
+def _schema(contract: Contract, rules: Iterable[pl.Expr]) -> type[dy.Schema]:
+    """Columns and rules by place: a column may be called as one of the class's own members."""
+    members: dict[str, object] = {ROW: dy.Int64()}
+    for number, column in enumerate(contract.columns):
+        members[f"column {number}"] = _TYPES[column.type](alias=column.name)
+        members[READABLE + column.name] = dy.Bool()
+    for number, condition in enumerate(rules):
+        members[_place(number)] = _rule(condition)
+    return type("Rows", (dy.Schema,), members)
+
+
+def _place(number: int) -> str:
+    return f"# rule {number}"
 
 
 def _conditions(column: Column) -> Iterator[tuple[str, pl.Expr]]:

@@ -7,6 +7,7 @@ first and have a position of their own, so that a kill in between neither loses 
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,8 +64,9 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
 
     Raises:
         NotFoundError: CN-INGEST-001, no file has landed yet.
-        UsageError: CN-INGEST-002, a file that was taken over has changed; CN-CONTRACT-…, the
-            contract or a file's columns are wrong.
+        UsageError: CN-INGEST-002, a file that was taken over has changed; CN-INGEST-004, one is
+            still being written; CN-CONTRACT-…, the contract or a file's columns are wrong;
+            CN-SOURCE-…, a file cannot be read.
         VerdictError: CN-INGEST-003, more bad rows than the contract admits: the batch is stopped.
     """
     files = session.landing(folder, source.path)
@@ -84,6 +86,7 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
         if newest is not None and not wanted:
             return Ingested(newest, done=False)
         batch = _read(session, contract, {name: landed[name] for name in wanted}, digests)
+        _check_unchanged(session, source, {landed[name]: digests[name] for name in wanted})
         report = _report(session, contract, bound, batch)
         if batch.bad.height > contract.stop_above * max(1, batch.bad.height + batch.good.height):
             _stop(session, source, contract, batch, report)
@@ -151,6 +154,17 @@ def _read(
         landed=tuple(landed),
         reasons=reasons,
     )
+
+
+def _check_unchanged(session: Session, source: Source, files: dict[Path, str]) -> None:
+    """The rows that were read are those that the digest names."""
+    for path, digest in files.items():
+        if session.landing(path.parent, glob.escape(path.name)).get(path) != digest:
+            raise UsageError(
+                "CN-INGEST-004",
+                f"source {source.name}: {path.name} was written to while it was read",
+                "run again when it is whole; write it elsewhere and rename it into place",
+            )
 
 
 def _report(session: Session, contract: Contract, bound: Ref, batch: _Batch) -> str:

@@ -23,7 +23,16 @@ _LONG: Final = re.compile(rb"[0-9]{16}")
 
 def plain(value: object) -> Json:
     """A record as JSON values: dataclasses become objects, tuples and sets arrays, times texts."""
-    return cast("Json", msgspec.to_builtins(value, str_keys=True, order="deterministic"))
+    return _listed(msgspec.to_builtins(value, str_keys=True, order="deterministic"))
+
+
+def _listed(value: object) -> Json:
+    """JSON values as a reader of the text finds them: msgspec leaves tuples as they are."""
+    if isinstance(value, dict):
+        return {name: _listed(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_listed(inner) for inner in value]
+    return cast("Json", value)
 
 
 def encode(value: object) -> bytes:

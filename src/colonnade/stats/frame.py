@@ -18,11 +18,11 @@ def columns(frame: pl.DataFrame, names: Sequence[str] | None = None) -> dict[str
     for name in names or frame.columns:
         series = frame[name]
         dtype = series.dtype
-        if dtype.is_temporal():
+        if dtype in (pl.Date, pl.Datetime):
             series = series.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
         if series.dtype.is_numeric() or dtype == pl.Boolean:
             found[name] = series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
         elif dtype in (pl.String, pl.Categorical, pl.Enum):
-            counts = series.cast(pl.String).value_counts(name="rows")
-            found[name] = dict(zip(counts[name].to_list(), counts["rows"].to_list(), strict=True))
+            counts = series.cast(pl.String).alias("word").value_counts(name="rows")
+            found[name] = dict(counts.rows())
     return found

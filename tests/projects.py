@@ -1,0 +1,149 @@
+"""Small projects to test on: each state is made once in a process and copied for every test."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from colonnade.cli.main import run as command
+from colonnade.lifecycle import pipeline
+from colonnade.wiring import Workspace, create, open_workspace
+
+START = datetime(2013, 1, 1, tzinfo=UTC)
+STEP = timedelta(minutes=30)  # 336 rows a week
+PROJECT = """
+import polars as pl
+from lightgbm import LGBMClassifier
+
+import colonnade as co
+
+project = co.Project("small")
+project.source("rows", "landing/rows*.csv")
+
+
+@project.table(key="id", time="at")
+def examples(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.with_columns(high=pl.col("x") > 0.5)
+
+
+@project.model(label="y", features=["x", "w", "high"], gates=["auc >= 0.60", "auc > champion"])
+def risk(examples):
+    return LGBMClassifier(n_estimators=10, n_jobs=1, verbose=-1).fit(examples.X, examples.y)
+
+
+project.deploy(risk, retrain="auc < 0.65 or drift")
+"""
+
+
+def rows(first: int, count: int, *, law: float = 1.0, shift: float = 0.0) -> pl.DataFrame:
+    """Rows of the source: `x` says `y` as `law` is 1, its opposite as it is -1.
+
+    Args:
+        first: number of the first row; the same number is the same row.
+        count: how many.
+        law: how `x` and `y` belong together.
+        shift: added to `x`.
+    """
+    random = np.random.default_rng([first, count])
+    x = random.uniform(0, 1, count).round(6)
+    noise = random.normal(0, 0.25, count)
+    return pl.DataFrame(
+        {
+            "id": np.arange(first, first + count),
+            "at": [START + STEP * number for number in range(first, first + count)],
+            "x": x + shift,
+            "w": random.choice(["a", "b", "c"], count, p=[0.6, 0.3, 0.1]),
+            "y": law * (x - 0.5) + noise > 0,
+        }
+    ).with_columns(pl.col("at").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def land(folder: Path, name: str, frame: pl.DataFrame) -> Path:
+    """Put a CSV into the project's landing folder."""
+    path = folder / "landing" / name
+    path.parent.mkdir(exist_ok=True)
+    frame.write_csv(path)
+    return path
+
+
+def empty(folder: Path, project: str = PROJECT) -> Path:
+    """A project that was opened once and in which nothing has landed."""
+    return _copy(_empty(), folder, project)
+
+
+def fitted(folder: Path, project: str = PROJECT) -> Path:
+    """A project of which 2,000 rows landed and risk@1 was fitted and deployed."""
+    return _copy(_fitted(), folder, project)
+
+
+def carry_out(folder: Path, *names: str) -> list[pipeline.Step]:
+    """`colonnade run` in this process."""
+    with open_workspace(folder) as workspace:
+        return pipeline.run(workspace.session("test"), workspace.project, workspace.folder, names)
+
+
+def within(folder: Path, work: Callable[[Workspace], object]) -> object:
+    """Open a project, do something, seal."""
+    with open_workspace(folder) as workspace:
+        return work(workspace)
+
+
+def colonnade(folder: Path, *words: str) -> int:
+    """A command in this process; returns its exit code."""
+    return command([*words, "--project", str(folder)])
+
+
+def process(folder: Path, *words: str, **options: object) -> subprocess.Popen[str]:
+    """A command as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "colonnade", *words, "--project", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def answered(text: str) -> object:
+    """The answer in what a command printed with ``--json``."""
+    return json.loads(text)["answer"]
+
+
+def _copy(template: Path, folder: Path, project: str) -> Path:
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    (folder / "project.py").write_text(project)
+    return folder
+
+
+@cache
+def _empty() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="colonnade-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    create(folder, "small", 'key_file = "root.key"\nheads_file = "heads.jsonl"\n')
+    (folder / "project.py").write_text(PROJECT)
+    with open_workspace(folder) as workspace:
+        assert workspace.first_key is not None
+        (folder / "api.key").write_text(workspace.first_key)
+    return folder
+
+
+@cache
+def _fitted() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="colonnade-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    empty(folder)
+    land(folder, "rows1.csv", rows(0, 2000))
+    states = [step.state for step in carry_out(folder)]
+    assert states == ["done"] * 4
+    return folder
