@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -85,11 +86,11 @@ def written(folder: Path) -> list[str]:
 
 def test_what_landed_is_good_or_bad_and_nothing_else(folder):
     bind(folder)
-    land(folder, "rows1.csv", "id,x\n1,0.5\nx,2\n3,NA\n3,0\n5,0.5\n")
+    land(folder, "rows1.csv", "id,x\n1,0.5\nx,2\n3,NA\n4,0\n4,0\n6,0.5\n")
     found = take(folder)
-    assert (found.done, found.good, found.bad) == (True, 2, 3)
-    assert sorted(table(folder)["id"].to_list()) == [1, 5]
-    assert newest(folder).landed[0].rows == 5
+    assert (found.done, found.good, found.bad) == (True, 3, 3)
+    assert sorted(table(folder)["id"].to_list()) == [1, 3, 6]
+    assert newest(folder).landed[0].rows == 6
     assert table(folder).schema == {"id": pl.Int64, "x": pl.Float64}
 
 
@@ -111,7 +112,7 @@ def test_the_same_file_is_taken_once(folder):
     first = take(folder)
     second = take(folder)
     assert (first.done, second.done) == (True, False)
-    assert second.entry == first.entry
+    assert second.entry.id == first.entry.id
     assert table(folder).height == 2
 
 
@@ -219,12 +220,11 @@ def test_a_contract_is_proposed_from_all_that_landed(folder):
     land(folder, "rows1.csv", CSV)
     land(folder, "rows2.csv", "id,x\n3,\n4,high\n")
     assert take(folder).bad == 0
-    assert table(folder)["x"].to_list()[-2:] == [None, "high"]
+    assert table(folder).sort("id")["x"].to_list() == ["0.5", "0.25", None, "high"]
 
 
 def test_a_contract_is_bound_when_it_changes_and_not_otherwise(folder):
-    dated = TYPED.replace("x, logicalType: number, logicalTypeOptions: {maximum: 1}",
-                          "x, logicalType: date, logicalTypeOptions: {maximum: 2013-01-31}")  # fmt: skip
+    dated = TYPED.replace("number", "date").replace("maximum: 1", "maximum: 2013-01-31")
     bind(folder, dated)
     land(folder, "rows1.csv", "id,x\n1,2013-01-01\n")
     take(folder)
@@ -256,7 +256,6 @@ def test_a_personal_column_is_refused_and_nothing_is_written_anywhere(folder):
 
 
 def test_a_part_of_the_contract_that_is_not_checked_stops_before_anything_is_read(folder):
-    bind(folder, TYPED + "slaProperties: []\n" + "- {property: retention, value: 1y}\n")
     bind(folder, TYPED + "- {property: retention, value: 1y}\n")
     land(folder, "rows1.csv", CSV)
     assert refused(folder).code == "CN-CONTRACT-002"
@@ -281,11 +280,10 @@ def test_nothing_has_landed(folder):
 
 
 def zipped(**files: str) -> bytes:
-    path = Path("unused")
-    with zipfile.ZipFile(buffer := __import__("io").BytesIO(), "w") as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, text in files.items():
             archive.writestr(name.replace("_", "."), text)
-    del path
     return buffer.getvalue()
 
 
@@ -304,7 +302,7 @@ def test_a_parquet_file_is_read_in_its_types(folder):
     assert take(folder).good == 1
     pl.DataFrame({"id": [4.0], "x": [1.0]}).write_parquet(folder / "landing" / "rows3.parquet")
     assert refused(folder).code == "CN-CONTRACT-006"
-    assert table(folder)["x"].to_list() == [0.5, None, 1.0]
+    assert table(folder).sort("id")["x"].to_list() == [0.5, None, 1.0]
 
 
 @pytest.mark.parametrize("bound", [True, False])
@@ -357,29 +355,20 @@ KILL = """
     from colonnade.wiring import open_workspace
 
     folder, step = Path(sys.argv[1]), sys.argv[2]
-    calls = []
 
-    def dies(function, before):
-        def call(self, name, *rest):
-            table = getattr(self, "_name", name)
-            if before and table == before:
+    def dies(function, table):
+        def call(self, *rest):
+            if self._name == table:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = function(self, name, *rest)
-            if not before:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            return function(self, *rest)
         return call
 
-    if step == "before quarantine":
-        writer.Writer.write = dies(writer.Writer.write, "quarantine.rows")
     if step == "after quarantine":
         writer.Writer.write = dies(writer.Writer.write, "rows")
     if step == "quarantine committed, not named":
         writer.Writer._name_version = dies(writer.Writer._name_version, "quarantine.rows")
     if step == "rows committed, not named":
         writer.Writer._name_version = dies(writer.Writer._name_version, "rows")
-    if step == "rows named":
-        writer.Writer._name_version = dies(writer.Writer._name_version, "")
     with open_workspace(folder) as workspace:
         source = Project("p").source("rows", "landing/rows*")
         ingest(workspace.session("test"), source, workspace.folder)
@@ -387,13 +376,7 @@ KILL = """
 
 
 @pytest.mark.parametrize(
-    "step",
-    [
-        "before quarantine",
-        "quarantine committed, not named",
-        "after quarantine",
-        "rows committed, not named",
-    ],
+    "step", ["quarantine committed, not named", "after quarantine", "rows committed, not named"]
 )
 def test_a_kill_loses_no_row_and_doubles_none(folder, step):
     bind(folder)
@@ -460,8 +443,7 @@ def test_a_column_that_is_bound_to_another_type_later_is_refused_at_the_table(fo
     bind(folder)
     land(folder, "rows1.csv", CSV)
     take(folder)
-    bind(folder, TYPED.replace("logicalType: number, logicalTypeOptions: {maximum: 1}",
-                               "logicalType: string"))  # fmt: skip
-    land(folder, "rows2.csv", CSV)
+    bind(folder, TYPED.replace("number, logicalTypeOptions: {maximum: 1}", "string"))
+    land(folder, "rows2.csv", "id,x\n3,high\n")
     assert refused(folder).code == "CN-TABLE-002"
     assert table(folder).height == 2

@@ -35,7 +35,7 @@ _SCALARS = {
 }
 
 
-def _values(kind):
+def _values(kind):  # noqa: PLR0911 (one line a type)
     """Any value of a type that a record's field may have."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in _SCALARS:

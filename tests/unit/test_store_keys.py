@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
-import os
 import subprocess
 import sys
 
@@ -158,4 +156,4 @@ def test_two_processes_that_make_the_file_at_once_leave_one_key(tmp_path):
     answers = [maker.communicate("\n", timeout=30)[0] for maker in makers]
     assert sorted(answers) == ["False\n", "True\n"]
     assert len(Keys(path).public()) == 1
-    assert list(itertools.chain(os.listdir(tmp_path))) == ["root.key"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["root.key"]

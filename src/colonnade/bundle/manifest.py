@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 import msgspec
-import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -52,10 +51,11 @@ def encode(manifest: Manifest) -> bytes:
     """
     try:
         return canonical.encode(manifest)
-    except rfc8785.CanonicalizationError as error:
+    except UsageError as error:
         raise UsageError(
             "CN-BUNDLE-001",
-            f"the manifest of {manifest.name}@{manifest.version} cannot be written: {error}",
+            f"the manifest of {manifest.name}@{manifest.version} cannot be written: "
+            f"{error.message}",
             "use finite numbers for a feature's range, and integers below 2**53",
         ) from error
 

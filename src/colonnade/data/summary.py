@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import polars as pl
 
@@ -20,10 +22,11 @@ def profile_of(session: Session, rows: pl.DataFrame, before: Entry | None = None
     """
     columns = frame.columns(rows)
     earlier = None if before is None else _read(session, before)
-    if earlier is None or set(earlier.columns) != set(columns):
-        found = profile.summarise(columns)
-    else:
+    words = {name for name, column in columns.items() if isinstance(column, Mapping)}
+    if earlier and (set(earlier.words), set(earlier.numbers)) == (words, set(columns) - words):
         found = profile.merge(earlier, profile.summarise(columns, earlier))
+    else:
+        found = profile.summarise(columns)
     return session.put_blob(msgspec.json.encode(found))
 
 

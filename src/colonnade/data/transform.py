@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -44,7 +45,8 @@ def transform(session: Session, table: Table, folder: Path) -> Built:
 
     Raises:
         UsageError: CN-TABLE-004, the function returned no frame; CN-TABLE-005, key or time are
-            not among its columns; CN-CODE-001, the function raised.
+            not among its columns; CN-TABLE-009, the time is none; CN-CODE-001, the function
+            raised.
         VerdictError: CN-TABLE-006, the key is not unique or missing; nothing was written.
     """
     inputs = {name: session.version(Ref("table", name)) for name in table.inputs}
@@ -79,8 +81,12 @@ def transform(session: Session, table: Table, folder: Path) -> Built:
 def _call(session: Session, table: Table, inputs: dict[str, Entry]) -> pl.DataFrame:
     frames = {name: session.scan(entry.ref) for name, entry in inputs.items()}
     what = f"table {table.name}"
-    made = run_user_code(what, table.function, **frames)
-    result = run_user_code(what, _collect, table, made)
+
+    @functools.wraps(table.function)  # a lazy frame raises when it is collected: its line is theirs
+    def collected(**inputs: pl.LazyFrame) -> pl.DataFrame:
+        return _collect(table, table.function(**inputs))
+
+    result = run_user_code(what, collected, **frames)
     for column in (*table.key, *([table.time] if table.time else [])):
         if column not in result.columns:
             raise UsageError(
@@ -89,8 +95,18 @@ def _call(session: Session, table: Table, inputs: dict[str, Entry]) -> pl.DataFr
                 f"{closest(column, result.columns)}",
                 "return the column, or change key= and time= of the table",
             )
+    _check_time(table, result)
     _check_key(table, result)
     return result.sort(table.key, maintain_order=True) if table.key else result
+
+
+def _check_time(table: Table, rows: pl.DataFrame) -> None:
+    if table.time and rows[table.time].dtype not in (pl.Date, pl.Datetime):
+        raise UsageError(
+            "CN-TABLE-009",
+            f"table {table.name}: its time {table.time} has the type {rows[table.time].dtype}",
+            "return it as Date or Datetime, for example with str.to_datetime()",
+        )
 
 
 def _collect(table: Table, result: object) -> pl.DataFrame:
