@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colonnade import records
@@ -74,6 +74,7 @@ def _all_records():
 
 
 @pytest.mark.parametrize("record", list(_all_records()))
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_record_survives_its_canonical_json(record, data):
     value = data.draw(_records(record))

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from colonnade.base.errors import UsageError
-from colonnade.data.cells import DTYPES, logical, read_column, read_text, readable_as, reading
+from colonnade.data.cells import DTYPES, logical, misread, read_column, read_text, readable_as, reading
 
 NOON = datetime(2013, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -150,6 +150,7 @@ def test_a_stored_type_without_a_word_is_refused(dtype):
         (pl.Series([NOON]).dt.replace_time_zone(None), "timestamp", [NOON]),
         (pl.Series([NOON]).dt.convert_time_zone("Asia/Tokyo"), "timestamp", [NOON]),
         (pl.Series(["2013-01-31 12:00"]), "timestamp", [NOON]),
+        (pl.Series(["2013-01-31"]), "timestamp", [datetime(2013, 1, 31, tzinfo=UTC)]),
     ],
 )
 def test_a_column_of_another_type_is_taken_where_nothing_is_lost(column, kind, expected):
@@ -178,6 +179,14 @@ def test_a_column_of_another_type_is_refused_where_something_would_be_lost(colum
     found = read_column(column, kind)
     assert found.dtype == DTYPES[kind]
     assert found.to_list() == [None]
+
+
+def test_a_missing_number_is_not_misread():
+    column = pl.Series([1.0, 2.5, None, float("nan")])
+    found = misread(column, read_column(column, "integer"))
+    assert found.to_list() == [False, True, False, False]
+    words = pl.Series(["1", "x", None])
+    assert misread(words, read_column(words, "integer")).to_list() == [False, True, False]
 
 
 def test_what_the_engine_says_of_a_file_is_one_line():

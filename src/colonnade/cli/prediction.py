@@ -76,8 +76,9 @@ def label(workspace: Workspace, endpoint: str, file: Path, as_json: bool) -> Non
     signature = open_version(session, version).signature
     taken = take_labels(session, endpoint, signature, column, file)
     if as_json:
-        render.as_json("label", {"table": taken.entry.ref.short, "rows": taken.rows})
-    elif taken.rows:
+        answer = {"table": taken.entry.ref.short, "rows": taken.rows, "done": taken.done}
+        render.as_json("label", answer)
+    elif taken.done:
         click.echo(f"{taken.rows:,} labels taken over ({taken.entry.ref.short})")
     else:
         click.echo(f"{file.name} was taken over before; nothing to do ({taken.entry.ref.short})")

@@ -106,13 +106,21 @@ def check_names(columns: Iterable[str], what: str) -> None:
 def read_column(column: pl.Series, kind: LogicalType) -> pl.Series:
     """The values of a column outside a contract, null where a cell is none of this type.
 
-    What a Parquet file holds as another type is taken where nothing is lost: whole numbers as
-    integers, 0 and 1 as flags, a date as its first moment. NaN is a missing number.
+    What is written as another type is taken where nothing is lost: whole numbers as integers, 0
+    and 1 as flags, a date as its first moment. NaN is a missing number.
     """
     if column.dtype.is_float():
         column = column.fill_nan(None)
     value = _exact(pl.col("cell"), column.dtype, kind)
     return pl.DataFrame({"cell": column}).select(value.alias(column.name)).to_series()
+
+
+def misread(column: pl.Series, found: pl.Series) -> pl.Series:
+    """Which cells of a column hold something that `read_column` did not find."""
+    present = column.is_not_null()
+    if column.dtype.is_float():
+        present &= column.is_not_nan()
+    return present & found.is_null()
 
 
 @contextmanager
@@ -135,7 +143,9 @@ def reading(what: str) -> Iterator[None]:
 def _exact(cell: pl.Expr, dtype: pl.DataType, kind: LogicalType) -> pl.Expr:
     """The value of a cell of a stored type; null where that would lose something."""
     if dtype == pl.String:
-        return read_text(cell, kind)
+        value = read_text(cell, kind)
+        day = read_text(cell, "date").cast(DTYPES["timestamp"])
+        return pl.coalesce(value, day) if kind == "timestamp" else value
     value = cell.cast(DTYPES[kind], strict=False)
     whole = dtype.is_integer() or (dtype.is_numeric() and cell == cell.round())
     admitted = {

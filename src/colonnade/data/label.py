@@ -6,6 +6,7 @@ answer. Which predictions they meet is found when somebody asks (``monitor.join`
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from colonnade.base import clock
 from colonnade.base.errors import UsageError
 from colonnade.base.text import closest
 from colonnade.bundle.key import key_text
-from colonnade.data.cells import DTYPES, read_text
+from colonnade.data.cells import misread, read_column, reading
 from colonnade.govern.session import Session
 from colonnade.records import canonical
 from colonnade.records.contract import LogicalType
@@ -43,11 +44,13 @@ class Labelled:
 
     Attributes:
         entry: the version of the label table that holds now.
-        rows: labels taken over; 0 where the file was taken over before.
+        rows: labels in the file.
+        done: whether this call took them over; a file is taken over once.
     """
 
     entry: Entry
     rows: int
+    done: bool
 
 
 def take_labels(
@@ -61,22 +64,23 @@ def take_labels(
 
     Raises:
         UsageError: CN-LABEL-001, a column is missing; CN-LABEL-002, a cell cannot be read; the
-            message names the column and how many. Nothing is taken over.
+            message names the column and how many; CN-SOURCE-003, the file cannot be read. Nothing
+            is taken over.
     """
-    digest = session.landing(path.parent, path.name)[path]
     session.require("label", Ref("table", labels_of(endpoint)))
-    raw = session.open_file(path, ())
-    columns = raw.collect_schema().names()
-    value = next((name for name in (label, "label") if name in columns), None)
+    digest = session.landing(path.parent, glob.escape(path.name))[path]
+    with reading(path.name):
+        raw = session.open_file(path, ()).collect()
+    value = next((name for name in (label, "label") if name in raw.columns), None)
     if value is None:
-        raise _missing(path, label, columns)
-    rows = _rows(path, raw.collect(), value, signature)
+        raise _missing(path, label, raw.columns)
+    rows = _rows(path, raw, value, signature)
     with session.writer(labels_of(endpoint)) as writer:
         newest = writer.newest
         before = {} if newest is None else newest.read(TableVersion).files
         name = f"{digest[:12]} {path.name}"
         if newest is not None and before.get(name) == digest:
-            return Labelled(newest, 0)
+            return Labelled(newest, rows.height, done=False)
         version = TableVersion(
             mode="append",
             step=canonical.digest({"labels": digest}),
@@ -97,28 +101,21 @@ def take_labels(
             pl.lit(digest).alias("file_sha256"),
         )
         entry = writer.write(stamped, version, made_from)
-    return Labelled(entry, rows.height)
+    return Labelled(entry, rows.height, done=True)
 
 
 def _rows(path: Path, raw: pl.DataFrame, value: str, signature: Signature) -> pl.DataFrame:
     absent = pl.Series([None] * raw.height, dtype=pl.String)
-    key = absent
-    names = [field.name for field in signature.key]
-    if PREDICTION_ID not in raw.columns:
-        for name in names:
-            if name not in raw.columns:
-                raise _missing(path, name, raw.columns)
-        if not names:
-            raise _missing(path, PREDICTION_ID, raw.columns)
-        parts = [_read(path, raw[field.name], _KINDS[field.kind]) for field in signature.key]
-        texts = [key_text(row, signature.key) for row in zip(*parts, strict=True)]
-        key = pl.Series(texts, dtype=pl.String)
+    identifier, key = absent, absent
+    if PREDICTION_ID in raw.columns:
+        identifier = _present(path, raw[PREDICTION_ID], "string")
+    else:
+        key = _keys(path, raw, signature)
     observed = (
         _read(path, raw[OBSERVED_AT], "timestamp")
         if OBSERVED_AT in raw.columns
         else pl.Series([clock.now()] * raw.height, dtype=pl.Datetime("us", "UTC"))
     )
-    identifier = raw[PREDICTION_ID].cast(pl.String) if PREDICTION_ID in raw.columns else absent
     return pl.DataFrame(
         {
             PREDICTION_ID: identifier,
@@ -127,6 +124,17 @@ def _rows(path: Path, raw: pl.DataFrame, value: str, signature: Signature) -> pl
             OBSERVED_AT: observed,
         }
     ).filter(pl.col("label").is_not_null())
+
+
+def _keys(path: Path, raw: pl.DataFrame, signature: Signature) -> pl.Series:
+    if not signature.key:
+        raise _missing(path, PREDICTION_ID, raw.columns)
+    for field in signature.key:
+        if field.name not in raw.columns:
+            raise _missing(path, field.name, raw.columns)
+    parts = [_present(path, raw[field.name], _KINDS[field.kind]) for field in signature.key]
+    texts = [key_text(row, signature.key) for row in zip(*parts, strict=True)]
+    return pl.Series(texts, dtype=pl.String)
 
 
 def _label(path: Path, column: pl.Series, signature: Signature) -> pl.Series:
@@ -147,25 +155,27 @@ def _label(path: Path, column: pl.Series, signature: Signature) -> pl.Series:
     return words
 
 
-def _read(path: Path, column: pl.Series, kind: LogicalType) -> pl.Series:
-    frame = pl.DataFrame({"cell": column})
-    cell = pl.col("cell")
-    value = read_text(cell, kind) if column.dtype == pl.String else cell.cast(DTYPES[kind])
-    try:
-        found = frame.select(value.alias("value"))["value"]
-    except pl.exceptions.PolarsError as error:
-        raise _unreadable(path, column, kind, column.len()) from error
-    if bad := int((column.is_not_null() & found.is_null()).sum()):
-        raise _unreadable(path, column, kind, bad)
+def _present(path: Path, column: pl.Series, kind: LogicalType) -> pl.Series:
+    """The cells of a column that must all be there: a label without a name meets nothing."""
+    found = _read(path, column, kind)
+    if missing := found.null_count():
+        raise UsageError(
+            "CN-LABEL-002",
+            f"{path.name}: {missing} cells of {column.name} are missing",
+            "say of each label which prediction it belongs to; nothing was taken over",
+        )
     return found
 
 
-def _unreadable(path: Path, column: pl.Series, kind: LogicalType, rows: int) -> UsageError:
-    return UsageError(
-        "CN-LABEL-002",
-        f"{path.name}: {rows} cells of {column.name} cannot be read as {kind}",
-        "mend the file; nothing was taken over",
-    )
+def _read(path: Path, column: pl.Series, kind: LogicalType) -> pl.Series:
+    found = read_column(column, kind)
+    if bad := misread(column, found).sum():
+        raise UsageError(
+            "CN-LABEL-002",
+            f"{path.name}: {bad} cells of {column.name} cannot be read as {kind}",
+            "mend the file; nothing was taken over",
+        )
+    return found
 
 
 def _missing(path: Path, column: str, columns: list[str]) -> UsageError:

@@ -6,7 +6,9 @@ again under their ids.
 
 from __future__ import annotations
 
+import glob
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +20,7 @@ from colonnade.base.errors import UsageError
 from colonnade.base.text import closest
 from colonnade.bundle.key import key_text
 from colonnade.bundle.predict import Predictor
-from colonnade.data.cells import DTYPES, read_text
+from colonnade.data.cells import misread, read_column, reading
 from colonnade.govern.models import open_version
 from colonnade.govern.session import Session
 from colonnade.records.contract import LogicalType
@@ -69,23 +71,26 @@ def predict(
 
     Raises:
         UsageError: CN-PREDICT-004, a column is missing or a cell is not of its kind;
-            CN-PREDICT-005, the target is no CSV or Parquet file.
+            CN-PREDICT-005, the target cannot be written so; CN-PREDICT-006, there are no rows;
+            CN-SOURCE-003, the file cannot be read.
         RefusedError: the model's bytes are not what was signed.
     """
     session.require("predict", version.ref)
-    if target.suffix not in (".csv", ".parquet"):
-        raise UsageError(
-            "CN-PREDICT-005", f"{target.name} is no .csv or .parquet", "name the output file so"
-        )
+    _check_target(source, target)
     predictor = open_version(session, version)
-    digest = session.landing(source.parent, source.name)[source]
-    raw = session.open_file(source, ()).collect()
-    spool = f"batch {version.ref.short} {digest}"
+    digest = session.landing(source.parent, glob.escape(source.name))[source]
+    with reading(source.name):
+        raw = session.open_file(source, ()).collect()
+    if raw.is_empty():
+        raise UsageError("CN-PREDICT-006", f"{source.name} has no rows", "name a file with rows")
+    spool = f"batch {endpoint} {version.ref.short} {digest}"
     with session.writer(predictions_of(endpoint)) as writer:
         done = not session.flushed(spool)
         if done:
             rows = _score(session, predictor, version, raw, source.name)
-            rows = rows.with_columns(pl.lit(spool).alias("spool"), pl.lit(0).alias("segment"))
+            rows = rows.with_columns(
+                pl.lit(spool).alias("spool"), pl.lit(0, dtype=pl.Int64).alias("segment")
+            )
             made_from = [version.subject, f"file/{digest}"]
             made_from += [writer.newest.subject] if writer.newest else []
             entry = writer.write(rows, _version(endpoint, spool, rows), made_from)
@@ -93,8 +98,21 @@ def predict(
             entry = session.version(writer.newest.ref if writer.newest else version.ref)
             rows = session.scan(entry.ref).filter(pl.col("spool") == spool).collect()
             rows = rows.sort(PREDICTION_ID)
-    _write(raw, rows, target)
+    _write(raw, rows, predictor.signature.classes, target)
     return Predicted(raw.height, entry.ref.short, str(rows[PREDICTION_ID][0]), done)
+
+
+def _check_target(source: Path, target: Path) -> None:
+    """Refuse before anything is predicted what could not be written afterwards."""
+    if target.suffix not in (".csv", ".parquet"):
+        found, fix = "is no .csv or .parquet", "name the output file so"
+    elif not target.parent.is_dir():
+        found, fix = f"lies in no folder: {target.parent}", f"mkdir -p {target.parent}"
+    elif target.exists() and target.samefile(source):
+        found, fix = "is the input file", "choose another name for the output"
+    else:
+        return
+    raise UsageError("CN-PREDICT-005", f"{target.name} {found}; nothing was predicted", fix)
 
 
 def _version(endpoint: str, spool: str, rows: pl.DataFrame) -> TableVersion:
@@ -161,25 +179,27 @@ def _read(raw: pl.DataFrame, column: str, kind: LogicalType, name: str) -> pl.Se
             f"{closest(column, raw.columns)}",
             "add the column; nothing was predicted",
         )
-    cell = pl.col(column)
-    text = raw[column].dtype == pl.String
-    value = read_text(cell, kind) if text else cell.cast(DTYPES[kind], strict=False)
-    found = raw.select(value.alias(column))[column]
-    bad = (raw[column].is_not_null() & found.is_null()).arg_max()
-    if bad is not None and raw[column].is_not_null()[bad] and found.is_null()[bad]:
+    found = read_column(raw[column], kind)
+    bad = misread(raw[column], found)
+    if bad.any():
         raise UsageError(
             "CN-PREDICT-004",
-            f"{name}: row {bad + 1} of {column} cannot be read as {kind}",
+            f"{name}: row {bad.index_of(True) + 1} of {column} cannot be read as {kind}",  # type: ignore[operator]
             "mend the file; nothing was predicted",
         )
     return found
 
 
-def _write(raw: pl.DataFrame, rows: pl.DataFrame, target: Path) -> None:
-    score = [name for name in ("score",) if name in rows.columns]
+def _write(raw: pl.DataFrame, rows: pl.DataFrame, classes: Sequence[str], target: Path) -> None:
+    """The input with id, score (of several classes one column each) and version behind it."""
+    if "scores" in rows.columns and rows["scores"].null_count() == 0:
+        places = enumerate(classes)
+        scores = [rows["scores"].list.get(n).alias(f"score_{name}") for n, name in places]
+    else:
+        scores = [rows["score"]]
     answer = raw.with_columns(
         rows[PREDICTION_ID],
-        *(rows[name] for name in score),
+        *scores,
         (rows["model"] + "@" + rows["version"].cast(pl.String)).alias("model_version"),
     )
     temporary = target.with_name(f".{target.name}.{ids.uuid7()}")

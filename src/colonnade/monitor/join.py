@@ -56,17 +56,23 @@ def joined(
         return predictions.with_columns(pl.lit(None, dtype=pl.String).alias("label"))
     labels = session.scan(newest.ref).filter(pl.col("recorded_at") <= as_of).collect()
     by_id = _latest(labels, PREDICTION_ID)
-    by_key = _latest(labels, "key").rename({"label": "label by key"})
+    by_key = _latest(labels, "key").rename({"label": "label by key", "recorded_at": "keyed_at"})
+    later = pl.col("keyed_at") > pl.col("recorded_at")
     return (
-        predictions.join(by_id, on=PREDICTION_ID, how="left")
-        .join(by_key, on="key", how="left")
-        .with_columns(pl.coalesce("label", "label by key").alias("label"))
-        .drop("label by key")
-    )
+        predictions.join(by_id, on=PREDICTION_ID, how="left", maintain_order="left")
+        .join(by_key, on="key", how="left", maintain_order="left")
+        .with_columns(
+            pl.when(later).then("label by key").otherwise(pl.coalesce("label", "label by key"))
+            .alias("label")
+        )
+        .drop("label by key", "recorded_at", "keyed_at")
+    )  # fmt: skip
 
 
 def _latest(labels: pl.DataFrame, on: str) -> pl.DataFrame:
-    known = labels.filter(pl.col(on).is_not_null())
     return (
-        known.sort("recorded_at", maintain_order=True).unique(on, keep="last").select(on, "label")
+        labels.filter(pl.col(on).is_not_null())
+        .sort("recorded_at", maintain_order=True)
+        .unique(on, keep="last")
+        .select(on, "label", "recorded_at")
     )

@@ -44,17 +44,19 @@ def window_of(text: str) -> Window:
     """
     try:
         if ".." in text:
-            first, last = (datetime.fromisoformat(part) for part in text.split("..", 1))
+            first, last = map(clock.instant, text.split("..", 1))
         else:
-            first = datetime.strptime(text, "%Y-%m")  # noqa: DTZ007 (UTC is added below)
+            first = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
             last = (first + timedelta(days=32)).replace(day=1)
-    except ValueError as error:
+    except ValueError:
+        first = last = datetime.min.replace(tzinfo=UTC)
+    if first >= last:
         raise UsageError(
             "CN-REPORT-001",
             f"{text!r} is no window of event time",
             "write a month (2013-04) or two dates (2013-04-01..2013-04-08, the last is not in it)",
-        ) from error
-    return first.replace(tzinfo=UTC), last.replace(tzinfo=UTC)
+        )
+    return first, last
 
 
 def report(session: Session, endpoint: str, window: Window) -> Entry:

@@ -6,6 +6,7 @@ newest part judges, the earlier part is learnt from; no row is in both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
@@ -71,8 +72,14 @@ class Snapshot:
     time: str | None
 
 
-def snapshot(session: Session, model: Model, table: Entry) -> Snapshot:
+def snapshot(session: Session, model: Model, table: Entry, also: Sequence[str] = ()) -> Snapshot:
     """Read the labelled rows of a table version.
+
+    Args:
+        session: whose actor may read.
+        model: the declaration: its features, its label and the columns that its gates slice by.
+        table: the entry of the table version.
+        also: further columns, where the table has them.
 
     Raises:
         UsageError: CN-TRAIN-001, a column is not in the table; CN-TRAIN-002, a column has a type
@@ -80,7 +87,8 @@ def snapshot(session: Session, model: Model, table: Entry) -> Snapshot:
         VerdictError: CN-TRAIN-003, too few labelled rows.
     """
     version = table.read(TableVersion)
-    for column in (*model.features, model.label):
+    slices = [gate.by for gate in model.gates if gate.by]
+    for column in (*model.features, model.label, *slices):
         if column not in version.columns:
             raise UsageError(
                 "CN-TRAIN-001",
@@ -89,7 +97,8 @@ def snapshot(session: Session, model: Model, table: Entry) -> Snapshot:
                 f"return the column from the table's function, or leave it out of {model.name}",
             )
     order = [*([version.time] if version.time else []), *version.key]
-    columns = list(dict.fromkeys([*model.features, model.label, *order]))
+    rest = [*slices, *order, *(column for column in also if column in version.columns)]
+    columns = list(dict.fromkeys([*model.features, model.label, *rest]))
     labelled = session.scan(table.ref, columns).filter(pl.col(model.label).is_not_null())
     rows = (labelled.sort(order, maintain_order=True) if order else labelled).collect()
     if rows.height < MIN_ROWS:
@@ -115,11 +124,14 @@ def split(found: Snapshot, holdout: float, seed: int, seen_until: str | None) ->
         holdout: share of the rows.
         seed: for tables without a time, where the split is a random one.
         seen_until: newest event time that the champion was fitted on.
+
+    Raises:
+        VerdictError: CN-TRAIN-006, no row is earlier than the newest part.
     """
     rows, n = found.rows, found.rows.height
     order = canonical.sha256(_order_bytes(found))
     if found.time is None:
-        newest = max(1, round(n * holdout))
+        newest = min(max(1, round(n * holdout)), n - 1)
         return Split(
             rows=n, order=order, earlier=n - newest, newest=newest, newest_from=None,
             newest_until=None, rule=f"{holdout:.0%} of the rows at random, seed {seed}",
@@ -129,11 +141,18 @@ def split(found: Snapshot, holdout: float, seed: int, seen_until: str | None) ->
     if seen_until is not None:
         unseen = int((times > _moment(times, seen_until)).sum())
         half = n - unseen + unseen // 2
-        if half > start:
+        if unseen and half > start:
             start = half
             rule = f"the newest half of the {unseen} rows that the champion has not seen"
     boundary = times[min(start, n - 1)]
     earlier = int((times < boundary).sum())
+    if not earlier:
+        raise VerdictError(
+            "CN-TRAIN-006",
+            f"no labelled row is earlier than the newest {n} by {found.time}: too many have one "
+            "and the same time",
+            "wait for later rows, or give the table a finer time",
+        )
     return Split(
         rows=n, order=order, earlier=earlier, newest=n - earlier,
         newest_from=clock.stamp(_utc(boundary)), newest_until=clock.stamp(_utc(times[-1])),
@@ -148,6 +167,22 @@ def parts(found: Snapshot, where: Split, seed: int) -> tuple[pl.DataFrame, pl.Da
         shuffled = np.random.default_rng(seed).permutation(rows.height)
         rows = rows[np.concatenate([np.sort(shuffled[: where.earlier]), shuffled[where.earlier :]])]
     return rows[: where.earlier], rows[where.earlier :]
+
+
+def check_classes(earlier: pl.DataFrame, of: Signature, model: Model) -> None:
+    """Refuse to learn from rows that lack a class: nothing could tell it.
+
+    Raises:
+        VerdictError: CN-TRAIN-004.
+    """
+    known = earlier[model.label].cast(pl.String).unique().to_list()
+    if lacking := [name for name in of.classes if name not in known]:
+        raise VerdictError(
+            "CN-TRAIN-004",
+            f"model {model.name}: none of the {earlier.height} earlier rows has the label "
+            f"{lacking[0]}, only newer ones do",
+            "wait for more labels, or choose another holdout",
+        )
 
 
 def signature(found: Snapshot, rows: pl.DataFrame, model: Model) -> Signature:

@@ -25,7 +25,7 @@ from colonnade.bundle.predict import Predictor
 from colonnade.compute.code import CodeError
 from colonnade.compute.digest import code_digest
 from colonnade.compute.task import LOCK, StepKey, environment, run_user_code, step_key
-from colonnade.govern import capture, models
+from colonnade.govern import capture
 from colonnade.govern.session import Session
 from colonnade.project import Model
 from colonnade.records import canonical
@@ -34,10 +34,9 @@ from colonnade.records.entry import Entry
 from colonnade.records.model import Manifest, ModelVersion, Signature
 from colonnade.records.ref import Ref
 from colonnade.records.run import Run, RunResult, Verdict
-from colonnade.records.table import TableVersion
 from colonnade.stats import drift, frame, profile, quality
 from colonnade.stats.reference import Reference
-from colonnade.train import build, gate
+from colonnade.train import build, gate, rival
 from colonnade.train.build import Snapshot, TrainingSet
 
 METRICS = {
@@ -142,18 +141,30 @@ def failure(error: ColonnadeError) -> dict[str, str]:
 
 def _carry_out(work: _Work, champion: Entry | None) -> Fitted:
     model = work.model
+    beside = rival.opened(work.session, champion, work.table)
     with work.timed("read"):
-        found = build.snapshot(work.session, model, work.table)
+        found = build.snapshot(work.session, model, work.table, rival.reads(beside))
         seen = None if champion is None else champion.read(ModelVersion).trained_until
         where = build.split(found, model.holdout, model.seed, seen)
         earlier, newest = build.parts(found, where, model.seed)
     signature = build.signature(found, earlier, model)
+    build.check_classes(earlier, signature, model)
     estimator, onnx = _fit(work, earlier, signature)
     with work.timed("judge"):
         predictor = _open(work, signature, onnx)
         x = build.matrix(newest, signature)
         agreement = _exporter().check_equal(estimator, predictor, x)
-        trial = _trial(work, predictor, newest, len(onnx), champion)
+        theirs, unjudged = rival.scores(beside, signature, newest, where, seen)
+        trial = gate.Trial(
+            predictor=predictor,
+            rows=newest,
+            y=build.labels(newest, signature, model.label),
+            scores=rival.score(predictor, newest),
+            size_bytes=len(onnx),
+            champion=theirs,
+            champion_version=None if champion is None else champion.ref.short,
+            unjudged=unjudged,
+        )
         verdicts = tuple(gate.judge(condition, trial) for condition in model.gates)
         metrics = {
             name: quality.estimate(name, trial.y, trial.scores) for name in METRICS[signature.task]
@@ -268,29 +279,6 @@ def _seal(
         files={name: work.session.put_blob(data) for name, data in files.items()},
         task=signature.task,
         trained_until=until,
-    )
-
-
-def _trial(
-    work: _Work, predictor: Predictor, newest: pl.DataFrame, size: int, champion: Entry | None
-) -> gate.Trial:
-    theirs = None
-    if champion is not None and work.table.read(TableVersion).time is not None:
-        theirs = _scores(models.open_version(work.session, champion), newest)
-    return gate.Trial(
-        predictor=predictor,
-        rows=newest,
-        y=build.labels(newest, predictor.signature, work.model.label),
-        scores=_scores(predictor, newest),
-        size_bytes=size,
-        champion=theirs,
-        champion_version=None if champion is None else champion.ref.short,
-    )
-
-
-def _scores(predictor: Predictor, rows: pl.DataFrame) -> gate.Scores:
-    return predictor.score_columns(
-        {feature.name: rows[feature.name].to_list() for feature in predictor.signature.features}
     )
 
 

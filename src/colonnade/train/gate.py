@@ -39,8 +39,9 @@ class Trial:
         rows: the newest rows, raw.
         y: their labels.
         scores: of the candidate.
-        champion: scores of the champion on the same rows, None without one.
-        champion_version: ``name@version``.
+        champion: scores of the champion on the same rows, None where there are none.
+        champion_version: ``name@version``; None where nothing is live yet.
+        unjudged: why the champion has no scores although there is one, else empty.
     """
 
     predictor: Predictor
@@ -50,6 +51,7 @@ class Trial:
     size_bytes: int
     champion: Scores | None
     champion_version: str | None
+    unjudged: str = ""
 
 
 def judge(gate: Comparison, trial: Trial) -> Verdict:
@@ -73,8 +75,7 @@ def _against_champion(gate: Comparison, trial: Trial) -> Verdict:
         reason = "there is no champion yet: the first model passes"
         return _verdict(gate, True, None, None, {}, reason)
     if trial.champion is None:
-        reason = "the table has no time: no rows are known that the champion has not seen"
-        return _verdict(gate, False, None, None, {}, reason)
+        return _verdict(gate, False, None, None, {}, trial.unjudged)
     if gate.by is not None:
         return _verdict(gate, False, None, None, {}, "a slice is not compared with a champion")
     theirs = quality.estimate(gate.metric, trial.y, trial.champion)
@@ -95,6 +96,7 @@ def _by_slice(gate: Comparison, trial: Trial, column: str) -> Verdict:
     """Every slice of at least `MIN_SLICE` rows must pass; smaller ones are shown."""
     bound = cast("float", gate.value)
     slices: list[Json] = []
+    sign = 1 if METRICS[gate.metric].better == "higher" else -1
     worst: tuple[float, str] | None = None
     failed, judged = [], 0
     keys = trial.rows[column].cast(pl.String).fill_null("(missing)")
@@ -108,14 +110,13 @@ def _by_slice(gate: Comparison, trial: Trial, column: str) -> Verdict:
         judged += 1
         passed = compare(found.value, gate.op, bound)
         failed += [] if passed else [f"{word} {found.value:.4f}"]
-        sign = 1 if METRICS[gate.metric].better == "higher" else -1
         worst = min(filter(None, [worst, (sign * found.value, word)]))
     if worst is None:
         reason = f"no slice by {column} has {MIN_SLICE} rows with both classes: shown, not judged"
         return _verdict(gate, None, None, bound, {"slices": slices}, reason)
     reason = f"{judged} of {len(slices)} slices by {column} judged, the worst is {worst[1]}"
     reason += f"; failed: {', '.join(failed)}" if failed else ""
-    return _verdict(gate, not failed, abs(worst[0]), bound, {"slices": slices}, reason)
+    return _verdict(gate, not failed, sign * worst[0], bound, {"slices": slices}, reason)
 
 
 def _on_serving_path(gate: Comparison, trial: Trial) -> Verdict:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import Final
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.pool import NullPool
 
+from colonnade.base import clock
+
 BUSY_MS: Final = 30_000
 _PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {BUSY_MS}",
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # a commit that was reported survives a power cut
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",  # a deleted key must not stay in a free page
@@ -41,3 +43,18 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
     for pragma in _PRAGMAS:
         connection.execute(pragma)
+    _use_wal(connection)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Where two processes do this to a new file at once, SQLite refuses one without waiting."""
+    until_s = clock.now_s() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or clock.now_s() > until_s:
+                raise
+            time.sleep(0.01)
+        else:
+            return
