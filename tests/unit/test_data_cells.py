@@ -7,7 +7,15 @@ import polars as pl
 import pytest
 
 from colonnade.base.errors import UsageError
-from colonnade.data.cells import DTYPES, logical, misread, read_column, read_text, readable_as, reading
+from colonnade.data.cells import (
+    DTYPES,
+    logical,
+    misread,
+    read_column,
+    read_text,
+    readable_as,
+    reading,
+)
 
 NOON = datetime(2013, 1, 31, 12, 0, tzinfo=UTC)
 

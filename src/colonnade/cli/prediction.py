@@ -13,8 +13,8 @@ from colonnade.cli import render
 from colonnade.cli.render import json_option, project_command
 from colonnade.data.label import take_labels
 from colonnade.govern.models import open_version
+from colonnade.lifecycle import pipeline, promote, retrain
 from colonnade.lifecycle import predict as batch
-from colonnade.lifecycle import promote, retrain
 from colonnade.monitor import watch
 from colonnade.project import Endpoint
 from colonnade.records.action import Action
@@ -44,8 +44,9 @@ def predict(workspace: Workspace, model: str, source: Path, target: Path, as_jso
     Example: colonnade predict late_departure@1 --in flights.csv --out scored.csv
     """
     session = workspace.session("predict")
-    endpoint = model.partition("@")[0]
     ref = parse(f"model/{model}")
+    declared = workspace.project.models.get(ref.name)
+    endpoint = (pipeline.endpoint_of(workspace.project, declared) if declared else None) or ref.name
     live = promote.live(session, endpoint) if ref.version is None else None
     version = session.version(ref if live is None else parse(f"model/{live.model}"))
     done = batch.predict(session, endpoint, version, source, target)

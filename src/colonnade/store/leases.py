@@ -48,7 +48,7 @@ def confirm(connection: sa.Connection, lease: Lease, ttl_s: float) -> None:
         raise RefusedError(
             "CN-LEASE-001",
             f"the lease {lease.name!r} (fence {lease.fence}) was lost while this process worked",
-            "nothing was written; run the command again",
+            "run the command again; what is recorded already is not done again",
         )
 
 
