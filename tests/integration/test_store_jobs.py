@@ -4,7 +4,7 @@ import pytest
 
 from colonnade.base.errors import RefusedError
 from colonnade.records.job import Job
-from colonnade.store.jobs import LEASE_S
+from colonnade.store.jobs import ATTEMPTS, LEASE_S
 
 
 @pytest.fixture
@@ -155,3 +155,15 @@ def test_four_processes_claim_two_hundred_jobs_each_once(stores, append, start, 
     claimed = [key for answer in answers for key in answer.splitlines()]
     assert sorted(claimed) == sorted(f"job {n}" for n in range(200))
     assert stores.jobs.open() == []
+
+
+def test_a_job_that_ends_its_workers_is_given_up(stores, want):
+    want("a")
+    for _ in range(ATTEMPTS):
+        assert stores.jobs.claim("host-a:1:0", ["retrain"]).key == "a"
+        with stores.database.write() as connection:
+            connection.exec_driver_sql("UPDATE jobs SET lease_until = 0")
+    assert stores.jobs.claim("host-b:1:0", ["retrain"]) is None
+    (job,) = stores.jobs.open()
+    assert (job.state, job.attempt) == ("failed", ATTEMPTS)
+    assert "given up" in job.result

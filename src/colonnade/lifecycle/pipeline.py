@@ -132,6 +132,12 @@ def fitted(
     return fit.fit(session, model, folder, table, champion, reason), True
 
 
+def was_deployed(session: Session, found: fit.Fitted) -> bool:
+    """Whether the version was live at any time: what a person took back stays back."""
+    subject = "" if found.version is None else found.version.subject
+    return any(entry.kind == "deployment" for entry in session.made_from(subject))
+
+
 def _wanted(project: Project, names: Sequence[str]) -> list[Source | Table | Model]:
     known = {**project.sources, **project.tables, **project.models}
     for name in names:
@@ -195,7 +201,7 @@ def _model(
     table = session.version(Ref("table", model.table))
     found, done = fitted(session, model, folder, table, champion, "colonnade run")
     steps = [_fit_step(model, found, done=done)]
-    if endpoint is not None and found.version is not None and not _deployed(session, found):
+    if endpoint is not None and found.version is not None and not was_deployed(session, found):
         entry = promote.promote(
             session, endpoint, found.version, "all gates passed", [f"run/{found.run}"]
         )
@@ -209,12 +215,6 @@ def _model(
             )
         )
     return steps
-
-
-def _deployed(session: Session, found: fit.Fitted) -> bool:
-    """Whether the version was live at any time: what a person took back stays back."""
-    subject = "" if found.version is None else found.version.subject
-    return any(entry.kind == "deployment" for entry in session.made_from(subject))
 
 
 def _fit_step(model: Model, found: fit.Fitted, *, done: bool) -> Step:

@@ -44,16 +44,14 @@ def rollback(session: Session, endpoint: str, reason: str) -> Entry:
         UsageError: CN-DEPLOY-001, there is none.
         RefusedError: CN-ACCESS-001.
     """
-    deployments = _history(session, endpoint)
-    current = deployments[0] if deployments else None
-    earlier = next((d for d in deployments if current and d.model != current.model), None)
-    if current is None or earlier is None:
+    earlier = _before_live(_history(session, endpoint))
+    if earlier is None:
         raise UsageError(
             "CN-DEPLOY-001",
-            f"endpoint {endpoint} has had no other model version than the live one",
+            f"endpoint {endpoint} has had no other model version before the live one",
             "promote a version: colonnade model promote NAME@VERSION",
         )
-    version = session.version(parse(f"model/{earlier.model}"))
+    version = session.version(parse(f"model/{earlier}"))
     with session.change("promote", Ref("deployment", endpoint)) as change:
         return deploy(session, change, endpoint, version, ("rollback", reason), ())
 
@@ -79,9 +77,18 @@ def deploy(
     return change.version(why[0], subject, lambda _: body, [version.subject, *made_from])
 
 
-def _history(session: Session, endpoint: str) -> list[Deployment]:
-    """Every deployment, the newest first; loads are not among them."""
+def _history(session: Session, endpoint: str) -> list[tuple[str, str]]:
+    """Verb and model of every deployment, the newest first; loads are not among them."""
     subject = str(Ref("deployment", endpoint))
     entries = session.entries(kind="deployment", subject=subject)
     made = [entry for entry in entries if entry.verb in ("promote", "rollback")]
-    return [entry.read(Deployment) for entry in made]
+    return [(entry.verb, entry.read(Deployment).model) for entry in made]
+
+
+def _before_live(history: list[tuple[str, str]]) -> str | None:
+    """What was live when the live version was promoted: a second roll-back goes further back."""
+    if not history:
+        return None
+    live = history[0][1]
+    promoted = history.index(("promote", live))
+    return next((model for _, model in history[promoted:] if model != live), None)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from colonnade.base import ids
-from colonnade.base.errors import ColonnadeError
+from colonnade.base.errors import ColonnadeError, NotFoundError
+from colonnade.base.text import closest
 from colonnade.govern.session import Session
 from colonnade.lifecycle import pipeline, promote
-from colonnade.project import Endpoint, Project
+from colonnade.project import Endpoint, Model, Project
 from colonnade.records.action import Action
 from colonnade.records.entry import Entry
 from colonnade.records.job import Job
@@ -71,7 +72,7 @@ def work(session: Session, project: Project, folder: Path) -> Entry | None:
     name = str(job.body["endpoint"])
     decision = str(job.body["action"])
     try:
-        model = project.models[project.endpoints[name].model]
+        model = _model(project, name)
         table = session.version(parse(f"table/{job.body['snapshot']}"))
         champion = promote.champion(session, name)
         with session.holding(job):
@@ -85,17 +86,28 @@ def work(session: Session, project: Project, folder: Path) -> Entry | None:
     return _conclude(session, name, job, found)
 
 
+def _model(project: Project, endpoint: str) -> Model:
+    if endpoint not in project.endpoints:
+        raise NotFoundError(
+            "CN-DEPLOY-003",
+            f"project {project.name} declares no endpoint {endpoint!r} any more",
+            closest(endpoint, project.endpoints),
+        )
+    return project.models[project.endpoints[endpoint].model]
+
+
 def _conclude(session: Session, endpoint: str, job: Job, found: fit.Fitted) -> Entry:
-    live = promote.live(session, endpoint)
-    version = found.version
-    stopped = "; ".join(f"{v.gate}: {v.reason}" for v in fit.failed(found.result.gates))
+    deployment = promote.live(session, endpoint)
+    live = None if deployment is None else deployment.model
+    obstacle = _obstacle(session, found, live)
+    version = None if obstacle else found.version
     action = Action(
         endpoint=endpoint,
         action="keep" if version is None else "promote",
-        reason=stopped or "; ".join(v.reason for v in found.result.gates),
+        reason=obstacle or "; ".join(v.reason for v in found.result.gates),
         run=found.run,
         snapshot=str(job.body["snapshot"]),
-        model=version.ref.short if version else (live.model if live else None),
+        model=live if version is None else version.ref.short,
     )
     subject = Ref("action", ids.uuid7())
     made_from = [str(job.body["action"]), f"run/{found.run}"]
@@ -106,6 +118,18 @@ def _conclude(session: Session, endpoint: str, job: Job, found: fit.Fitted) -> E
             promote.deploy(session, change, endpoint, version, why, [entry.subject])
         change.finish(job, entry.subject)
     return entry
+
+
+def _obstacle(session: Session, found: fit.Fitted, live: str | None) -> str:
+    """Why what was fitted does not take the place of what is live, else empty."""
+    if found.version is None:
+        return "; ".join(f"{v.gate}: {v.reason}" for v in fit.failed(found.result.gates))
+    name = found.version.ref.short
+    if pipeline.was_deployed(session, found):
+        return f"{name} is what this code makes of these rows, and it was live before"
+    if live != found.result.champion:
+        return f"{name} was judged beside {found.result.champion}, but {live} is live by now"
+    return ""
 
 
 def _reason(endpoint: Endpoint, holds: bool | None) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,7 @@ def serve(session: Session, options: Options, stopping: Stopping, say: Say) -> N
     rollout = Rollout(session, supervisor)
     supervisor.start()
     say(f"listening on {supervisor.url}")
+    news = _News(say)
     flushed_s = 0.0
     try:
         while not stopping():
@@ -41,17 +43,16 @@ def serve(session: Session, options: Options, stopping: Stopping, say: Say) -> N
                 say(
                     f"worker {death.worker} ended ({death.exit_code}); again in {death.next_in_s} s"
                 )
-            for change in rollout.reconcile():
-                say(change)
+            with news.trouble("deployments"):
+                for change in rollout.reconcile():
+                    news.say(*change.split(": ", 1))
             if clock.now_s() - flushed_s >= FLUSH_EVERY_S:
-                _flush(session, options.spool, say)
-                session.seal()
+                _keep(session, options.spool, news)
                 flushed_s = clock.now_s()
             time.sleep(TICK_S)
     finally:
         supervisor.drain()
-        _flush(session, options.spool, say)
-        session.seal()
+        _keep(session, options.spool, news)
 
 
 def work(session: Session, project: Project, folder: Path, stopping: Stopping, say: Say) -> None:
@@ -61,29 +62,54 @@ def work(session: Session, project: Project, folder: Path, stopping: Stopping, s
     other files wait for it.
     """
     refused: list[str] = []
+    news = _News(say)
     while not stopping():
-        try:
+        busy = False
+        with news.trouble("worker"):
             waiting = pipeline.arrived(session, project, folder, SETTLED_S)
             if waiting and waiting != refused:
                 refused = waiting
                 for step in pipeline.run(session, project, folder):
                     say(f"{step.state} {step.kind} {step.made or step.name}: {step.detail}")
                 refused = []
+                busy = True
             action = retrain.work(session, project, folder)
-        except ColonnadeError as error:
-            say(str(error))
-            continue
-        session.seal()
-        if action is not None:
-            say(f"{action.subject}: {action.body['action']}: {action.body['reason']}")
-        elif not waiting or waiting == refused:
+            if action is not None:
+                say(f"{action.subject}: {action.body['action']}: {action.body['reason']}")
+                busy = True
+            session.seal()
+        if not busy:
             time.sleep(TICK_S)
 
 
-def _flush(session: Session, spool: Path, say: Say) -> None:
-    """Flush every endpoint's spool; a damaged segment is said and left where it is."""
-    for folder in sorted(spool.iterdir()) if spool.is_dir() else []:
+class _News:
+    """Says what is new about a thing: a trouble that lasts is said once, not every second."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._last: dict[str, str] = {}
+
+    def say(self, thing: str, text: str) -> None:
+        """Say it, unless it was the last that was said of this thing."""
+        if self._last.get(thing) != text:
+            self._last[thing] = text
+            self._say(f"{thing}: {text}")
+
+    @contextmanager
+    def trouble(self, thing: str) -> Iterator[None]:
+        """Say what goes wrong with a thing and go on: the rest of the loop must not wait for it."""
         try:
-            flush(session, folder.name, spool)
+            yield
         except ColonnadeError as error:
-            say(f"{folder.name}: {error}")
+            self.say(thing, str(error))
+        else:
+            self._last.pop(thing, None)
+
+
+def _keep(session: Session, spool: Path, news: _News) -> None:
+    """Flush every endpoint's spool and seal; a damaged segment is left where it is."""
+    for folder in sorted(spool.iterdir()) if spool.is_dir() else []:
+        with news.trouble(f"predictions of {folder.name}"):
+            flush(session, folder.name, spool)
+    with news.trouble("ledger"):
+        session.seal()

@@ -65,7 +65,7 @@ def _endpoint(session: Session, endpoint: Endpoint) -> dict[str, Json]:
     actions = [
         action
         for entry in session.entries(kind="action", limit=50)
-        if (action := entry.read(Action)).endpoint == endpoint.name
+        if entry.verb != "refuse" and (action := entry.read(Action)).endpoint == endpoint.name
     ]
     subject = str(Ref("deployment", endpoint.name))
     refused = session.entries(kind="deployment", verb="refuse", subject=subject, limit=1)

@@ -7,10 +7,12 @@ Everything is read from entries and from the versions that they name, never from
 
 from __future__ import annotations
 
+import glob
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 import msgspec
@@ -42,8 +44,9 @@ def trace(session: Session, what: str, folder: Path) -> Answer:
             never taken over.
     """
     path = folder / what
-    if path.is_file() and not _is_uuid(what):
-        return _file(session, session.landing(path.parent, path.name)[path], what)
+    if _is_file(path) and not _is_uuid(what):
+        digest = session.landing(path.parent, glob.escape(path.name))[path]
+        return _file(session, digest, _within(folder, path))
     if _SHA256.fullmatch(what):
         return _file(session, what, None)
     if _is_uuid(what):
@@ -61,12 +64,31 @@ def trace(session: Session, what: str, folder: Path) -> Answer:
 
 
 def backwards(session: Session, entry: Entry, seen: frozenset[str] = frozenset()) -> Answer:
-    """An entry and, under ``from``, all that it was made from, to the landing files."""
-    below = seen | {entry.subject}
+    """An entry and, under ``from``, all that it was made from, to the landing files.
+
+    The versions that a source's table was added to stand beside one another, not in one another:
+    there may be thousands. Those of our own tables (predictions, labels) are named only.
+    """
+    node = _node(session, entry, seen)
+    parents = cast("list[Json]", node["from"])
+    grown = _grown_from(entry)
+    while grown is not None and not _is_ours(entry):
+        earlier = session.version(parse(grown))
+        parents.append(_node(session, earlier, seen))
+        grown = _grown_from(earlier)
+    return node
+
+
+def _node(session: Session, entry: Entry, seen: frozenset[str]) -> Answer:
+    """An entry with what it was made from, but for the version that it was added to."""
+    below, grown = seen | {entry.subject}, _grown_from(entry)
     parents: list[Json] = []
     for ref in entry.made_from:
-        made = None if ref in below else _maker(session, ref)
-        parents.append({"ref": ref} if made is None else backwards(session, made, below))
+        made = None if ref in below or ref == grown else _maker(session, ref)
+        if made is not None:
+            parents.append(backwards(session, made, below))
+        elif ref != grown or _is_ours(entry):
+            parents.append({"ref": ref})
     return {
         "ref": entry.subject,
         "entry": entry.id,
@@ -76,6 +98,12 @@ def backwards(session: Session, entry: Entry, seen: frozenset[str] = frozenset()
         "what": _brief(session, entry),
         "from": parents,
     }
+
+
+def _grown_from(entry: Entry) -> str | None:
+    """The version of the same table that an entry added to."""
+    thing = entry.subject.partition("@")[0]
+    return next((ref for ref in entry.made_from if ref.partition("@")[0] == thing), None)
 
 
 def forwards(session: Session, ref: str) -> Answer:
@@ -210,7 +238,7 @@ def _model(session: Session, entry: Entry) -> Answer:
 def _monitoring(session: Session, endpoint: str, at: str) -> Answer:
     """The newest report and action that were known at that moment."""
     subject = str(Ref("report", endpoint))
-    reports = session.entries(kind="report", subject=subject, before=at, limit=1)
+    reports = session.entries(kind="report", verb="report", subject=subject, before=at, limit=1)
     actions = [
         entry
         for entry in session.entries(kind="action", before=at)
@@ -268,7 +296,7 @@ def _brief(session: Session, entry: Entry) -> Answer:
     """The body; a run's result and a table's validation report are read in."""
     if entry.kind == "run" and entry.verb == "start":
         ends = session.entries(kind="run", subject=entry.subject)
-        results: Answer = {end.verb: end.body for end in ends if end.verb != "start"}
+        results: Answer = {end.verb: end.body for end in ends if end.verb in ("finish", "fail")}
         return {**entry.body, **results}
     if entry.kind == "table" and entry.verb in ("write", "adopt", "undo"):
         version = entry.read(TableVersion)
@@ -298,12 +326,17 @@ def _entry(entry: Entry) -> Answer:
 
 def _ends(entry: Entry) -> bool:
     """Whether nothing that is made from it holds its rows."""
-    return entry.kind in ("report", "deployment", "action") or "." in entry.ref.name
+    return entry.kind in ("report", "deployment", "action") or _is_ours(entry)
+
+
+def _is_ours(entry: Entry) -> bool:
+    """Whether it is a table of the platform's own: predictions, labels, quarantine."""
+    return entry.kind == "table" and "." in entry.ref.name
 
 
 def _predictions(session: Session, models: list[str]) -> Answer:
     """How many predictions each model version made, over all endpoints."""
-    counts: dict[str, Json] = {}
+    counts: Counter[str] = Counter()
     wanted = {parse(model).short for model in models}
     for table in session.names("table") if wanted else []:
         if table.startswith(predictions_of("")):
@@ -312,8 +345,21 @@ def _predictions(session: Session, models: list[str]) -> Answer:
                 rows.group_by("model", "version").len().sort("version").rows()
             ):
                 if f"{model}@{version}" in wanted:
-                    counts[f"{model}@{version}"] = count
-    return counts
+                    counts[f"{model}@{version}"] += count
+    return {**counts}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than a name may be
+        return False
+
+
+def _within(folder: Path, path: Path) -> str:
+    """The name under which a landing file is recorded."""
+    found = path.resolve()
+    return (found.relative_to(folder) if found.is_relative_to(folder) else path).as_posix()
 
 
 def _is_uuid(text: str) -> bool:

@@ -21,6 +21,7 @@ from colonnade.serve.supervisor import Supervisor
 
 ACCESS_VALID_S: Final = 3600.0  # without a database, a key is believed for an hour
 ACCESS_EVERY_S: Final = 2.0
+NO_WORKER: Final = "CN-SERVE-003"
 
 
 class Rollout:
@@ -33,7 +34,7 @@ class Rollout:
         self._access_at_s = 0.0
 
     def reconcile(self) -> list[str]:
-        """Load what was decided since the last time; returns a sentence for each change."""
+        """Load what was decided since the last time; returns ``endpoint: sentence`` for each."""
         changes = []
         for endpoint in self._session.names("deployment"):
             entry = self._session.newest("deployment", endpoint)
@@ -61,6 +62,9 @@ class Rollout:
             )
             found = self._supervisor.deploy(load)
         except ColonnadeError as error:
+            if error.code == NO_WORKER:
+                del self._seen[endpoint]  # nothing was tried: it is tried again
+                return f"{endpoint}: {deployment.model} waits for a worker"
             body = {"code": error.code, "message": error.message, "model": deployment.model}
             self._session.record("predict", "refuse", entry.ref, body, [entry.subject])
             return f"{endpoint}: {deployment.model} was refused, the old version stays: {error}"

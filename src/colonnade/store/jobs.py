@@ -16,6 +16,7 @@ from colonnade.store.database import Database
 from colonnade.store.schema import jobs
 
 LEASE_S: Final = 60.0
+ATTEMPTS: Final = 3
 
 
 class Jobs:
@@ -39,7 +40,10 @@ class Jobs:
         connection.execute(insert.on_conflict_do_nothing(index_elements=["key"]))
 
     def claim(self, owner: str, kinds: Sequence[str]) -> Job | None:
-        """Take the oldest job of these kinds that waits, or whose owner has gone silent."""
+        """Take the oldest job of these kinds that waits, or whose owner has gone silent.
+
+        A job that ended `ATTEMPTS` owners is given up: it would end the next one too.
+        """
         now_s = clock.now_s()
         free = sa.or_(
             jobs.c.state == "waiting",
@@ -66,7 +70,13 @@ class Jobs:
             )
             .returning(jobs)
         )
+        given_up = (
+            jobs.update()
+            .where(free, jobs.c.attempt >= ATTEMPTS)
+            .values(state="failed", result=f"given up: {ATTEMPTS} workers ended while they did it")
+        )
         with self._database.write() as connection:
+            connection.execute(given_up)
             row = connection.execute(taken).first()
         return None if row is None else _job(row)
 
