@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -113,6 +114,14 @@ def process(folder: Path, *words: str, **options: object) -> subprocess.Popen[st
         text=True,
         **options,
     )
+
+
+def until(condition: Callable[[], object], within_s: float = 60.0) -> None:
+    """Wait for a condition; the test fails when it does not come true."""
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
 
 
 def answered(text: str) -> object:

@@ -18,6 +18,7 @@ from colonnade.serve.rollout import Rollout
 from colonnade.serve.supervisor import Options, Supervisor
 
 TICK_S: Final = 0.2
+IDLE_S: Final = 1.0  # between two looks of a worker that found nothing to do
 FLUSH_EVERY_S: Final = 1.0
 SETTLED_S: Final = 2.0  # a landing file is whole when nobody wrote to it for so long
 
@@ -79,7 +80,7 @@ def work(session: Session, project: Project, folder: Path, stopping: Stopping, s
                 busy = True
             session.seal()
         if not busy:
-            time.sleep(TICK_S)
+            time.sleep(IDLE_S)
 
 
 class _News:

@@ -8,12 +8,14 @@ the next time by the name.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import polars as pl
 
+from colonnade.base.errors import ColonnadeError, RefusedError, VerdictError
 from colonnade.govern.session import Session
 from colonnade.govern.writer import Writer
 from colonnade.records import canonical
@@ -44,15 +46,17 @@ def flush(session: Session, endpoint: str, spool: Path) -> int:
     """Commit every segment of an endpoint that its workers have closed; returns the rows.
 
     Raises:
-        VerdictError: CN-SPOOL-001 to 003, a segment is damaged; it stays where it is.
+        VerdictError: CN-SPOOL-001 to 003, a segment is damaged: what comes before it is committed,
+            it and what comes behind it stay where they are.
     """
     folder = spool / endpoint
     if not any(collect.segments(folder)):
         return 0
     total = 0
+    damage: list[ColonnadeError] = []
     with session.writer(predictions_of(endpoint)) as writer:
         batch: list[Segment] = []
-        for segment in collect.collect(folder, session.spool_keys()):
+        for segment in _whole(folder, session.spool_keys(), damage):
             if segment.number in session.flushed(segment.spool) or not segment.rows:
                 collect.discard(segment)
                 continue
@@ -62,7 +66,17 @@ def flush(session: Session, endpoint: str, spool: Path) -> int:
                 batch = []
         total += _commit(writer, endpoint, batch)
     collect.sweep(folder)
+    if damage:
+        raise damage[0]
     return total
+
+
+def _whole(folder: Path, keys: dict[str, bytes], damage: list[ColonnadeError]) -> Iterator[Segment]:
+    """The segments before the first that is damaged; they must not wait for its mending."""
+    try:
+        yield from collect.collect(folder, keys)
+    except (VerdictError, RefusedError) as error:
+        damage.append(error)
 
 
 def _commit(writer: Writer, endpoint: str, batch: list[Segment]) -> int:

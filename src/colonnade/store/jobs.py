@@ -50,6 +50,8 @@ class Jobs:
             sa.and_(jobs.c.state == "running", jobs.c.lease_until < now_s),
             sa.and_(jobs.c.state == "running", jobs.c.owner.in_(self._gone())),
         )
+        if not self._any(free, jobs.c.kind.in_(kinds)):
+            return None  # a worker asks all day: that must not be a write each time
         oldest = (
             sa.select(jobs.c.key)
             .where(free, jobs.c.kind.in_(kinds))
@@ -108,6 +110,11 @@ class Jobs:
         query = sa.select(jobs).where(jobs.c.state != "done").order_by(jobs.c.wanted_by)
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(query)]
+
+    def _any(self, *conditions: sa.ColumnElement[bool]) -> bool:
+        with self._database.read() as connection:
+            found = connection.execute(sa.select(jobs.c.key).where(*conditions).limit(1))
+            return found.first() is not None
 
     def _gone(self) -> list[str]:
         owners = sa.select(jobs.c.owner).where(jobs.c.state == "running").distinct()
