@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import http.client
 import json
 import shutil
 import subprocess
@@ -116,7 +117,40 @@ def process(folder: Path, *words: str, **options: object) -> subprocess.Popen[st
     )
 
 
-def until(condition: Callable[[], object], within_s: float = 60.0) -> None:
+class Endpoint:
+    """`colonnade serve` as a process on a free port, asked over HTTP."""
+
+    def __init__(self, folder: Path, name: str = "risk") -> None:
+        self.name = name
+        self._process = process(folder, "serve", "--port", "0")
+        said = self._process.stdout.readline() if self._process.stdout else ""
+        assert said.startswith("listening on http://"), said
+        self.port = int(said.rsplit(":", 1)[1])
+
+    def ask(self, rows: list[dict], key: str) -> tuple[int, dict]:
+        """Status and body of the answer to a prediction request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            body = json.dumps({"rows": rows})
+            headers = {"authorization": f"Bearer {key}"}
+            connection.request("POST", f"/v1/endpoints/{self.name}/predict", body, headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def stop(self) -> str:
+        """Let it drain; returns what it said. A process that does not end is killed."""
+        self._process.terminate()
+        try:
+            said, _ = self._process.communicate(timeout=60)
+        finally:
+            self._process.kill()
+        assert self._process.returncode == 0, said
+        return said
+
+
+def until(condition: Callable[[], object], within_s: float = 90.0) -> None:
     """Wait for a condition; the test fails when it does not come true."""
     deadline_s = time.monotonic() + within_s
     while not condition():

@@ -251,12 +251,13 @@ def test_a_file_that_arrived_waits_until_nobody_writes_to_it(tmp_path):
     project.source("rows", "landing/rows*.csv", schedule="on arrival")
     project.source("quiet", "landing/rows*.csv")
 
-    def arrived(settled_s: float) -> list[str]:
+    def arrived(settled_s: float) -> dict[str, int]:
         with open_workspace(tmp_path) as workspace:
             session = workspace.session("test")
             return pipeline.arrived(session, project, workspace.folder, settled_s)
 
-    assert arrived(0.0) == []
-    pl.DataFrame({"x": [1]}).write_csv(tmp_path / "landing" / "rows2.csv")
-    assert arrived(3600.0) == []
-    assert arrived(0.0) == ["rows"]
+    assert arrived(0.0) == {}
+    path = tmp_path / "landing" / "rows2.csv"
+    pl.DataFrame({"x": [1]}).write_csv(path)
+    assert arrived(3600.0) == {}
+    assert arrived(0.0) == {"landing/rows2.csv": path.stat().st_mtime_ns}

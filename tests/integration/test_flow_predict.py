@@ -126,7 +126,8 @@ def test_each_endpoint_has_its_own_log(folder):
 
 
 def test_parquet_and_zipped_csv_are_scored_alike(folder):
-    TRAFFIC.with_columns(pl.col("at").str.to_datetime(time_zone="UTC")).write_parquet(folder / "in.parquet")
+    typed = TRAFFIC.with_columns(pl.col("at").str.to_datetime(time_zone="UTC"))
+    typed.write_parquet(folder / "in.parquet")
     with zipfile.ZipFile(folder / "in.csv.zip", "w") as archive:
         archive.writestr("in.csv", TRAFFIC.write_csv())
     score(folder, "in.parquet", "a.parquet")

@@ -33,22 +33,30 @@ def key(workspace: Workspace, actor: str, as_json: bool) -> None:
 
 @access.command("revoke")
 @click.argument("key")
+@json_option
 @project_command
-def revoke(workspace: Workspace, key: str) -> None:
+def revoke(workspace: Workspace, key: str, as_json: bool) -> None:
     """Shut an API key out, by its id; running endpoints follow within seconds.
 
     Example: colonnade access revoke 01a204d7-7ab1-7066-89d8-55a238e1cfc8
     """
     doors.revoke_key(workspace.session("access revoke"), workspace.stores, key)
-    click.echo(f"{key} opens nothing any more")
+    if as_json:
+        render.as_json("access revoke", {"id": key})
+    else:
+        click.echo(f"{key} opens nothing any more")
 
 
 @access.command("rotate")
+@json_option
 @project_command
-def rotate(workspace: Workspace) -> None:
+def rotate(workspace: Workspace, as_json: bool) -> None:
     """Sign and encrypt with a new root key from now on; old bytes stay readable.
 
     Example: colonnade access rotate
     """
     key_id = doors.rotate_root(workspace.session("access rotate"), workspace.stores)
-    click.echo(f"root key {key_id} signs and encrypts from now on")
+    if as_json:
+        render.as_json("access rotate", {"key": key_id})
+    else:
+        click.echo(f"root key {key_id} signs and encrypts from now on")

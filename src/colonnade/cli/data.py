@@ -73,6 +73,8 @@ def quarantine(workspace: Workspace, source: str, rows: int, as_json: bool) -> N
     session = workspace.session("data quarantine")
     name = QUARANTINE + source
     newest = session.newest("table", name)
+    if newest is None:
+        session.version(Ref("table", source))  # a source without bad rows is there all the same
     bad = pl.DataFrame() if newest is None else session.scan(newest.ref).collect()
     if as_json:
         render.as_json("data quarantine", bad.head(rows).to_dicts())

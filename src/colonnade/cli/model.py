@@ -85,7 +85,7 @@ def promote(
     session = workspace.session("model promote")
     entry = session.version(parse(f"model/{version}"))
     open_version(session, entry)  # what is not what was signed is not promoted
-    name = endpoint or _endpoint(workspace.project, entry.ref.name)
+    name = _endpoint(workspace.project, entry.ref.name, endpoint)
     made = promotion.promote(session, name, entry, reason)
     _say(as_json, "model promote", made.ref, entry.ref.short)
 
@@ -118,12 +118,19 @@ def _live(session: Session) -> dict[str, str]:
     return {name: deployment.model for name, deployment in found.items() if deployment}
 
 
-def _endpoint(project: Project, model_name: str) -> str:
+def _endpoint(project: Project, model_name: str, wanted: str | None) -> str:
+    """The endpoint that was named, or the one that the project deploys the model to."""
+    if wanted is not None and wanted not in project.endpoints:
+        raise NotFoundError(
+            "CN-DEPLOY-003",
+            f"project {project.name} declares no endpoint {wanted!r}",
+            closest(wanted, project.endpoints),
+        )
     found = [e.name for e in project.endpoints.values() if e.model == model_name]
-    if not found:
+    if wanted is None and not found:
         raise NotFoundError(
             "CN-DEPLOY-002",
             f"the project deploys no model {model_name}; {closest(model_name, project.endpoints)}",
             "declare project.deploy(...), or name the endpoint with --endpoint",
         )
-    return found[0]
+    return wanted or found[0]

@@ -83,22 +83,23 @@ def run(
     return steps
 
 
-def arrived(session: Session, project: Project, folder: Path, settled_s: float) -> list[str]:
-    """The sources with ``schedule="on arrival"`` for which files wait that are not in yet.
+def arrived(session: Session, project: Project, folder: Path, settled_s: float) -> dict[str, int]:
+    """The files that wait for sources with ``schedule="on arrival"``.
 
     A file counts when it was not written to for `settled_s` seconds.
+
+    Returns:
+        Path in the project -> nanoseconds since 1970.
     """
-    before_s = clock.now_s() - settled_s
-    waiting = []
+    before_ns = int((clock.now_s() - settled_s) * 1e9)
+    waiting = {}
     for source in project.sources.values():
         newest = session.newest("table", source.name)
         known = {} if newest is None else newest.read(TableVersion).files
-        found = folder.glob(source.path) if source.schedule == "on arrival" else ()
-        for path in found:
-            name = path.relative_to(folder).as_posix()
-            if name not in known and path.stat().st_mtime < before_s:
-                waiting.append(source.name)
-                break
+        for path in folder.glob(source.path) if source.schedule == "on arrival" else ():
+            name, written_ns = path.relative_to(folder).as_posix(), path.stat().st_mtime_ns
+            if name not in known and written_ns < before_ns:
+                waiting[name] = written_ns
     return waiting
 
 

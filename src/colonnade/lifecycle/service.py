@@ -59,10 +59,10 @@ def serve(session: Session, options: Options, stopping: Stopping, say: Say) -> N
 def work(session: Session, project: Project, folder: Path, stopping: Stopping, say: Say) -> None:
     """Take over what lands and carry out jobs, until `stopping`.
 
-    What fails is said and recorded; a source whose files were refused is looked at again when
-    other files wait for it.
+    What fails is said and recorded; files that were refused are looked at again when one of them
+    was written anew, or another one waits.
     """
-    refused: list[str] = []
+    refused: dict[str, int] = {}
     news = _News(say)
     while not stopping():
         busy = False
@@ -72,7 +72,7 @@ def work(session: Session, project: Project, folder: Path, stopping: Stopping, s
                 refused = waiting
                 for step in pipeline.run(session, project, folder):
                     say(f"{step.state} {step.kind} {step.made or step.name}: {step.detail}")
-                refused = []
+                refused = {}
                 busy = True
             action = retrain.work(session, project, folder)
             if action is not None:
