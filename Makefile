@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench lock clean
+.PHONY: help install demo test check bench lock clean
 help:  ## list these words
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -16,13 +16,15 @@ $(READY): requirements.lock pyproject.toml
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline -e .
 	@touch $@
 
+install: $(READY)  ## set up .venv with the command colonnade
+
 check: $(READY)  ## format, lint, types, floors, dependencies, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/deptry src
-	$(BIN)/codespell src tests docs examples bench *.md changelog.d
+	$(BIN)/codespell src docs examples bench *.md changelog.d
 
 test: $(READY)  ## every test that a green build means
 	$(BIN)/pytest -n 2 --dist worksteal

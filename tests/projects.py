@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from colonnade.cli.main import run as command
+from colonnade.compute import code
 from colonnade.lifecycle import pipeline
 from colonnade.wiring import Workspace, create, open_workspace
 
@@ -87,6 +88,11 @@ def empty(folder: Path, project: str = PROJECT) -> Path:
 def fitted(folder: Path, project: str = PROJECT) -> Path:
     """A project of which 2,000 rows landed and risk@1 was fitted and deployed."""
     return _copy(_fitted(), folder, project)
+
+
+def made(folder: Path, project: str = PROJECT) -> Path:
+    """A project of which 400 rows landed and examples@1 was made; nothing was fitted."""
+    return _copy(_made(), folder, project)
 
 
 def carry_out(folder: Path, *names: str) -> list[pipeline.Step]:
@@ -164,9 +170,17 @@ def answered(text: str) -> object:
 
 
 def _copy(template: Path, folder: Path, project: str) -> Path:
+    _unload()
     shutil.copytree(template, folder, dirs_exist_ok=True)
     (folder / "project.py").write_text(project)
     return folder
+
+
+def _unload() -> None:
+    """Let go of the projects of earlier tests: each that is loaded slows the next load down."""
+    code._forget()
+    for name in [name for name in sys.modules if name.startswith(code._PREFIX)]:
+        del sys.modules[name]
 
 
 @cache
@@ -189,4 +203,14 @@ def _fitted() -> Path:
     land(folder, "rows1.csv", rows(0, 2000))
     states = [step.state for step in carry_out(folder)]
     assert states == ["done"] * 4
+    return folder
+
+
+@cache
+def _made() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="colonnade-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    empty(folder)
+    land(folder, "rows1.csv", rows(0, 400))
+    carry_out(folder, "examples")
     return folder

@@ -110,11 +110,13 @@ def test_the_last_of_several_labels_in_one_file_counts(folder):
     assert labels_by_key(folder) == {"2016": "false"}
 
 
-def test_every_prediction_of_a_key_has_its_label(folder):
+def test_a_case_that_is_asked_twice_is_one_case(folder):
     score(folder, traffic(1))
-    score(folder, traffic(1).with_columns(note=pl.lit("again")), name="again.csv")
+    again = score(folder, traffic(1).with_columns(note=pl.lit("again")), name="again.csv")
     tell(folder, pl.DataFrame({"id": [2016], "y": [True]}))
-    assert join(folder)["label"].to_list() == ["true", "true"]
+    found = join(folder)
+    assert found["label"].to_list() == ["true"]
+    assert found["prediction_id"].to_list() == again["prediction_id"].to_list()
 
 
 def test_a_window_has_its_first_moment_and_not_its_last(folder):

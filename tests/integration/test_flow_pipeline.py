@@ -108,6 +108,15 @@ def test_a_model_with_a_trigger_and_a_champion_is_left_even_if_its_table_is_new(
     assert step.detail == "its endpoint fits it again when auc < 0.65 or drift"
 
 
+def test_a_changed_model_that_is_left_says_so_and_how_it_is_fitted_now(tmp_path):
+    fitted(tmp_path, PROJECT.replace("n_estimators=10", "n_estimators=12"))
+    step = carry_out(tmp_path)[-1]
+    assert (step.state, step.made) == ("left", "risk@1")
+    assert "has changed since risk@1" in step.detail
+    assert "colonnade run risk" in step.detail
+    assert step.why == ("function risk changed",)
+
+
 def test_a_model_that_is_named_is_fitted_all_the_same(tmp_path):
     fitted(tmp_path, PROJECT.replace('"auc > champion"', '"auc >= 0.50"'))
     land(tmp_path, "rows2.csv", rows(2000, 400))

@@ -19,7 +19,7 @@ ARRIVING = PROJECT.replace('"landing/rows*.csv"', '"landing/rows*.csv", schedule
 
 def settled(path: Path) -> Path:
     """A file to which nobody has written for an hour."""
-    os.utime(path, (path.stat().st_mtime - 3600,) * 2)
+    os.utime(path, (path.stat().st_mtime - 7200,) * 2)
     return path
 
 
@@ -62,6 +62,7 @@ def test_a_file_that_arrived_is_carried_through_to_the_model(tmp_path):
 def test_a_file_that_is_still_written_waits(tmp_path):
     fitted(tmp_path, ARRIVING)
     path = land(tmp_path, "rows2.csv", rows(2000, 10))
+    os.utime(path, (path.stat().st_mtime + 3600,) * 2)
     assert work(tmp_path, 2) == []
     assert files(tmp_path) == 1
     settled(path)

@@ -22,7 +22,7 @@ from colonnade.records.table import TableVersion
 from colonnade.stats.reference import Reference
 from colonnade.train import fit, rival
 from colonnade.wiring import Workspace, open_workspace
-from tests.projects import PROJECT, carry_out, empty, fitted, land, rows
+from tests.projects import PROJECT, carry_out, empty, fitted, land, made, rows
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -82,6 +82,8 @@ def manifest(workspace: Workspace, entry: Entry) -> Manifest:
 
 def prepared(folder: Path, frame: pl.DataFrame | None = None, **changes: str) -> Path:
     """A project whose table is made and whose model is not."""
+    if frame is None and changes.get("table") is None:
+        return made(folder, project(**changes))
     empty(folder, project(**changes))
     land(folder, "rows1.csv", rows(0, 400) if frame is None else frame)
     carry_out(folder, "examples")
@@ -438,7 +440,6 @@ def test_outside_of_git_the_files_are_kept_and_nothing_else_is_claimed(tmp_path)
 
 def test_the_same_code_data_and_seed_give_the_same_model(tmp_path):
     for name in ("one", "two"):
-        (tmp_path / name).mkdir()
         prepared(tmp_path / name)
     one, two = (start(tmp_path / name) for name in ("one", "two"))
     assert one.result.split.order == two.result.split.order

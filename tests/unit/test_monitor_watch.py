@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import polars as pl
 import pytest
 
 from colonnade.base.errors import UsageError
+from colonnade.monitor import watch
 from colonnade.monitor.watch import window_of
+from colonnade.records.model import Feature, Signature
 
 
 @pytest.mark.parametrize(
@@ -33,3 +36,19 @@ def test_what_is_no_window_says_what_one_is(text):
         window_of(text)
     assert caught.value.code == "CN-REPORT-001"
     assert "2013-04-01..2013-04-08" in caught.value.fix
+
+
+def test_a_prediction_that_was_answered_with_null_judges_nothing():
+    signature = Signature(
+        features=(Feature(name="x", kind="number"),), task="binary", classes=("false", "true")
+    )
+    rows = pl.DataFrame(
+        {
+            "score": [0.1, 0.9, None, 0.4, 0.8],
+            "label": ["false", "true", "true", "false", "true"],
+        },
+        schema={"score": pl.Float64, "label": pl.String},
+    )
+    assert watch._unscored(rows, signature) == 1
+    assert watch._metrics(rows, signature)["auc"].value == 1.0
+    assert watch._metrics(rows, signature)["auc"].n == 4

@@ -8,6 +8,7 @@ from colonnade.records.report import Report
 
 REPORT = Report(
     endpoint="late", window=("a", "b"), as_of="c", predictions=200, labelled=50, base_rate=0.2,
+    unscored=0,
     metrics={}, versions=(), drift={}, alarms=(), reference=None, facts={},
 )  # fmt: skip
 

@@ -34,6 +34,7 @@ def test_nothing_readable_is_in_the_file(tmp_path):
 
 def test_at_whatever_byte_a_write_was_cut_the_frames_before_it_are_read(tmp_path):
     path = segment(tmp_path, b"one", b"two")
+    path = path.rename(path.with_suffix(".open"))
     data = path.read_bytes()
     ends = [len(header(HEAD))]
     ends += [ends[0] + len(Sealer(SECRET, HEAD).seal(0, b"one")), len(data)]
@@ -46,11 +47,21 @@ def test_at_whatever_byte_a_write_was_cut_the_frames_before_it_are_read(tmp_path
 
 def test_a_tail_of_zeros_or_half_written_pages_is_a_torn_tail(tmp_path):
     path = segment(tmp_path, b"one", b"two")
+    path = path.rename(path.with_suffix(".open"))
     data = path.read_bytes()
     path.write_bytes(data + b"\0" * 4096)
     assert read_segment(path, KEYS)[1] == [b"one", b"two"]
     path.write_bytes(data[:-4] + b"\0" * 4)
     assert read_segment(path, KEYS)[1] == [b"one"]
+
+
+def test_a_closed_segment_has_no_torn_tail(tmp_path):
+    path = segment(tmp_path, b"one", b"two")
+    data = path.read_bytes()
+    for damaged in (data[:-1], data[:-3] + b"\0" + data[-2:], data + b"\0", data[:5], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(VerdictError, match="CN-SPOOL-00"):
+            read_segment(path, KEYS)
 
 
 def test_any_changed_byte_before_the_last_frame_is_damage_and_no_torn_tail(tmp_path):

@@ -80,7 +80,10 @@ def _datetime(value: KeyValue) -> str:
         return _word(value)
     if value.tzinfo is None:
         return f"{value.isoformat()}Z"
-    at = value if value.tzinfo is UTC else value.astimezone(UTC)
+    try:
+        at = value if value.tzinfo is UTC else value.astimezone(UTC)
+    except OverflowError:  # in UTC it lies outside the years 1 to 9999
+        return value.isoformat()
     return f"{at.isoformat()[:-6]}Z"  # without its +00:00
 
 

@@ -138,7 +138,7 @@ class Predictor:
         """The row's event time in UTC; None where it is absent or is not a time."""
         for value in self._time_of(row):
             if isinstance(value, datetime):
-                return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+                return _in_utc(value)
         return None
 
     def _given(self, feature: Feature, columns: Mapping[str, Column]) -> Column:
@@ -149,6 +149,15 @@ class Predictor:
                 f"add it; {closest(feature.name, columns)}",
             )
         return columns[feature.name]
+
+
+def _in_utc(value: datetime) -> datetime | None:
+    if value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # in UTC it lies outside the years 1 to 9999
+        return None
 
 
 def _numbers(feature: Feature, column: Column) -> npt.NDArray[np.float32]:

@@ -15,6 +15,24 @@ def access() -> None:
     """Who may come in."""
 
 
+@access.command("who")
+@json_option
+@project_command
+def who(workspace: Workspace, as_json: bool) -> None:
+    """Every actor, its roles, and the ids of its API keys that open.
+
+    Example: colonnade access who
+    """
+    found = doors.who(workspace.session("access who"), workspace.stores)
+    rows = [(actor.name, sorted(actor.roles), keys) for actor, keys in found]
+    if as_json:
+        names = ("actor", "roles", "keys")
+        render.as_json("access who", [dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        texts = [(name, ", ".join(roles), ", ".join(keys)) for name, roles, keys in rows]
+        render.table(("actor", "roles", "keys"), texts)
+
+
 @access.command("key")
 @click.argument("actor", default="admin")
 @json_option

@@ -79,7 +79,8 @@ def quarantine(workspace: Workspace, source: str, rows: int, as_json: bool) -> N
     if as_json:
         render.as_json("data quarantine", bad.head(rows).to_dicts())
         return
-    click.echo(f"{source}: {bad.height:,} rows in quarantine")
+    shown = f"; the first {rows}, rows counted from 0" if bad.height > rows else ""
+    click.echo(f"{source}: {bad.height:,} rows in quarantine{shown}")
     for row in bad.head(rows).iter_rows(named=True):
-        click.echo(f"{row['file']} row {row['row'] + 1}: {', '.join(row['reasons'])}")
+        click.echo(f"{row['file']} row {row['row']}: {', '.join(row['reasons'])}")
         click.echo(f"  {row['cells']}")

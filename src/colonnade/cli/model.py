@@ -8,6 +8,7 @@ from colonnade.base.errors import NotFoundError
 from colonnade.base.text import closest
 from colonnade.cli import render
 from colonnade.cli.render import json_option, project_command
+from colonnade.cli.trace import tell
 from colonnade.govern.models import open_version
 from colonnade.govern.session import Session
 from colonnade.lifecycle import promote as promotion
@@ -58,15 +59,17 @@ def show(workspace: Workspace, version: str, as_json: bool) -> None:
     session = workspace.session("model show")
     entry = session.version(parse(f"model/{version}"))
     predictor = open_version(session, entry)
-    body = {
-        "verified": True,
-        "signature": canonical.plain(predictor.signature),
-        **backwards(session, entry),
-    }
+    made = backwards(session, entry)
     if as_json:
-        render.as_json("model show", body)
-    else:
-        render.tree(f"model {entry.ref.short}", body)
+        signature = canonical.plain(predictor.signature)
+        render.as_json("model show", {"verified": True, "signature": signature, **made})
+        return
+    click.echo(f"{entry.ref.short}: its bytes are what was signed")
+    for feature in predictor.signature.features:
+        known = f"{len(feature.categories)} categories" if feature.categories else ""
+        seen = known or f"{feature.low} to {feature.high} in training"
+        click.echo(f"  {feature.name} ({feature.kind}): {seen}")
+    tell({"then": made})
 
 
 @model.command("promote")

@@ -126,6 +126,12 @@ def _show(made: Entry, actions: list[Entry]) -> None:
                 click.echo(
                     f"  {version.model:<24} {name} {body['value']:.4f} [{low:.4f}, {high:.4f}]"
                 )
+    for name, estimate in found.metrics.items():
+        reason = cast("dict[str, str]", estimate).get("reason")
+        if reason:
+            click.echo(f"  {name} is not known: {reason}")
+    if found.unscored:
+        click.echo(f"  {found.unscored:,} predictions were answered with null and judge nothing")
     click.echo(f"  drift: {', '.join(found.alarms) or 'none'}")
     for entry in actions:
         action = entry.read(Action)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -16,6 +17,7 @@ from colonnade.records import canonical
 from colonnade.records.canonical import Json
 from colonnade.wiring import Workspace, open_workspace
 
+WIDE = 10_000  # what is piped is not cut
 SHAPE = 1  # grows when the shape of a --json answer changes incompatibly
 
 P = ParamSpec("P")
@@ -75,7 +77,7 @@ def tree(title: str, body: Mapping[str, Json]) -> None:
     """Print nested values as a tree."""
     root = Tree(f"[bold]{title}")
     _grow(root, dict(body))
-    Console().print(root, soft_wrap=True)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(root, soft_wrap=True)
 
 
 def _grow(branch: Tree, body: Json) -> None:

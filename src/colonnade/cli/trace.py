@@ -32,6 +32,11 @@ def trace(workspace: Workspace, what: str, as_json: bool) -> None:
     if as_json:
         render.as_json("trace", found)
         return
+    tell(found)
+
+
+def tell(found: Answer) -> None:
+    """Print a traced answer in words."""
     for depth, line in _story(found):
         click.echo("  " * depth + line)
 
@@ -47,8 +52,9 @@ def _story(found: Answer) -> Iterator[tuple[int, str]]:
     else:
         for root in _parts(then, "chain") or [then]:
             yield from _lineage(root, 0, set())
-    yield 0, "since then"
-    yield from _since(since)
+    if since:
+        yield 0, "since then"
+        yield from _since(since)
 
 
 def _prediction(then: Answer) -> Iterator[tuple[int, str]]:

@@ -32,7 +32,7 @@ _FLAGS: Final = {"true": True, "false": False, "1": True, "0": False}
 # A parser alone would take 13-1-5 for a day of the year 13, and cut what is finer than 1 µs.
 _DAY: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK: Final = r"[0-9]{2}:[0-9]{2}(:[0-5][0-9](\.[0-9]{1,6}0*)?)?"
-_ZONE: Final = r"(Z|[+-][0-9]{2}:[0-9]{2})?"
+_ZONE: Final = r"(Z|[+-][0-9]{2}:?[0-9]{2})?"
 
 
 def read_text(cell: pl.Expr, kind: LogicalType) -> pl.Expr:
@@ -168,6 +168,7 @@ def _read_time(cell: pl.Expr) -> pl.Expr:
     text = _only(cell, f"^{_DAY}[T ]{_CLOCK}{_ZONE}$").str.replace(" ", "T", literal=True)
     text = text.str.replace(r"^(.{10}T\d\d:\d\d)(Z|[+-].*)?$", "${1}:00${2}")
     text = text.str.replace(r"Z$", "+00:00")
+    text = text.str.replace(r"(T.*[+-]\d\d)(\d\d)$", "${1}:${2}")
     zoned = text.str.contains(r"[+-]\d\d:\d\d$")
     text = pl.when(zoned).then(text).otherwise(text + "+00:00")
     return text.str.to_datetime(

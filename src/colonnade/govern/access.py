@@ -56,6 +56,16 @@ def add_key(session: Session, stores: Stores, actor: str) -> tuple[str, str]:
     return identifier, text
 
 
+def who(session: Session, stores: Stores) -> list[tuple[Actor, list[str]]]:
+    """Every actor, with the ids of the API keys that open.
+
+    Raises:
+        RefusedError: CN-ACCESS-001.
+    """
+    session.require("keys", Ref("project", "actors"))
+    return stores.people.all()
+
+
 def revoke_key(session: Session, stores: Stores, identifier: str) -> None:
     """Shut an API key out from now on.
 

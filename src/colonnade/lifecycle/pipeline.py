@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from colonnade.base import clock
 from colonnade.base.errors import NotFoundError
 from colonnade.base.text import closest
+from colonnade.compute.task import StepKey, why
 from colonnade.data.ingest import ingest
 from colonnade.data.transform import transform
 from colonnade.govern.session import Session
 from colonnade.lifecycle import promote
 from colonnade.project import Model, Project, Source, Table
 from colonnade.records.entry import Entry
+from colonnade.records.model import ModelVersion
 from colonnade.records.ref import Ref
 from colonnade.records.run import Run, RunResult
 from colonnade.records.table import TableVersion
@@ -196,9 +200,7 @@ def _model(
     champion = None if endpoint is None else promote.champion(session, endpoint)
     trigger = None if endpoint is None else project.endpoints[endpoint].retrain
     if champion is not None and trigger is not None and not forced:
-        detail = f"its endpoint fits it again when {trigger}"
-        live = champion.ref.short
-        return [Step(kind="model", name=model.name, state="left", made=live, detail=detail)]
+        return [_left(session, model, folder, champion, str(trigger))]
     table = session.version(Ref("table", model.table))
     found, done = fitted(session, model, folder, table, champion, "colonnade run")
     steps = [_fit_step(model, found, done=done)]
@@ -216,6 +218,31 @@ def _model(
             )
         )
     return steps
+
+
+def _left(session: Session, model: Model, folder: Path, champion: Entry, trigger: str) -> Step:
+    """A model that its endpoint's trigger fits; a change that a person made is told."""
+    table = session.version(Ref("table", model.table))
+    start = session.entries(
+        kind="run", verb="start", subject=f"run/{champion.read(ModelVersion).run}"
+    )[0]
+    now = fit.key_of(model, folder, table)
+    before = msgspec.convert(start.read(Run).step_parts, StepKey)
+    changes = tuple(why(replace(before, inputs=now.inputs), now))
+    detail = f"its endpoint fits it again when {trigger}"
+    if changes:
+        detail = (
+            f"what declares it has changed since {champion.ref.short}; {detail}, or now with: "
+            f"colonnade run {model.name}"
+        )
+    return Step(
+        kind="model",
+        name=model.name,
+        state="left",
+        made=champion.ref.short,
+        detail=detail,
+        why=changes,
+    )
 
 
 def _fit_step(model: Model, found: fit.Fitted, *, done: bool) -> Step:

@@ -103,6 +103,9 @@ class _News:
             yield
         except ColonnadeError as error:
             self.say(thing, str(error))
+        except Exception as error:  # noqa: BLE001 (a damaged store must not end the answering)
+            text = str(error).partition("\n")[0]
+            self.say(thing, f"{type(error).__name__}: {text}")
         else:
             self._last.pop(thing, None)
 

@@ -33,7 +33,8 @@ def joined(
         columns: columns of the prediction table beside id, key, model, version, score.
 
     Returns:
-        One row a prediction; ``label`` is null where none is known.
+        One row a prediction, of several for one business key the one made last: the same case
+        asked twice is one case. ``label`` is null where none is known.
 
     Raises:
         NotFoundError: CN-REF-002, the endpoint has made no prediction.
@@ -51,6 +52,7 @@ def joined(
         .sort("event_time", PREDICTION_ID)
         .collect()
     )
+    predictions = _newest(predictions)
     newest = session.newest("table", labels_of(endpoint))
     if newest is None:
         return predictions.with_columns(pl.lit(None, dtype=pl.String).alias("label"))
@@ -67,6 +69,14 @@ def joined(
         )
         .drop("label by key", "recorded_at", "keyed_at")
     )  # fmt: skip
+
+
+def _newest(predictions: pl.DataFrame) -> pl.DataFrame:
+    """One prediction for each business key, the one made last; those without a key all stay."""
+    keyed = predictions.filter(pl.col("key").is_not_null())
+    last = keyed.sort("predicted_at", PREDICTION_ID).unique("key", keep="last", maintain_order=True)
+    alone = predictions.filter(pl.col("key").is_null())
+    return pl.concat([last, alone]).sort("event_time", PREDICTION_ID)
 
 
 def _latest(labels: pl.DataFrame, on: str) -> pl.DataFrame:

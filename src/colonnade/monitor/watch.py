@@ -113,6 +113,7 @@ def _body(
         labelled=labelled.height,
         base_rate=_base_rate(labelled, signature),
         metrics=cast("dict[str, Json]", canonical.plain(metrics)),
+        unscored=_unscored(rows, signature),
         versions=tuple(
             _version(version, rows, manifests[version].signature) for version in versions
         ),
@@ -136,6 +137,9 @@ def _version(version: str, rows: pl.DataFrame, signature: Signature) -> VersionR
 
 
 def _metrics(labelled: pl.DataFrame, signature: Signature) -> dict[str, quality.Estimate]:
+    """Over the rows that were given a score: a model may answer null to a missing value."""
+    if signature.task != "multiclass":
+        labelled = labelled.filter(pl.col("score").is_finite())
     y = _labels(labelled, signature)
     score = (
         np.array(labelled["scores"].to_list(), dtype=np.float64)
@@ -143,6 +147,12 @@ def _metrics(labelled: pl.DataFrame, signature: Signature) -> dict[str, quality.
         else labelled["score"].to_numpy()
     )
     return {name: quality.estimate(name, y, score) for name in _METRICS[signature.task]}
+
+
+def _unscored(rows: pl.DataFrame, signature: Signature) -> int:
+    if signature.task == "multiclass":
+        return 0
+    return rows.height - int(rows["score"].is_finite().fill_null(value=False).sum())
 
 
 def _labels(labelled: pl.DataFrame, signature: Signature) -> npt.NDArray[np.float64]:

@@ -30,6 +30,7 @@ class Report:
         window: first moment (in) and last (out), event time.
         as_of: wall clock; labels recorded later are not in it.
         labelled: of the predictions, how many have a label.
+        unscored: of the predictions, how many were answered with null; no metric counts them.
         base_rate: share of the second class among the labels; mean label of a regression.
         metrics: name -> estimate over all predictions of the window, whoever made them.
         drift: per column: in how many of the window's weeks it drifted, and the newest evidence.
@@ -45,6 +46,7 @@ class Report:
     labelled: int
     base_rate: float | None
     metrics: dict[str, Json]
+    unscored: int
     versions: tuple[VersionReport, ...]
     drift: dict[str, Json]
     alarms: tuple[str, ...]

@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from colonnade.serve.log import Cell, Entry, Group, Source
-from colonnade.serve.segment import read_segment
-from colonnade.serve.spool import CLOSED, LOCK, OPEN
+from colonnade.serve.segment import CLOSED, read_segment
+from colonnade.serve.spool import LOCK, OPEN
 
 ASIDE = ".bad"
 

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from colonnade.base.errors import RefusedError, VerdictError
 
 MAGIC = b"CNSPOOL\x01"
+CLOSED = ".seg"
 MARK = b"\xc1FRM"  # 0xc1 is the one byte that msgpack never writes
 _U32 = Struct(">I")
 _FRAME = Struct(">4sII")
@@ -145,6 +146,7 @@ def read_segment(path: Path, keys: dict[str, bytes]) -> tuple[Head | None, list[
     found = read_head(data)
     if found is None:
         _refuse_later_frame(path, data, 0)
+        _refuse_tail(path, 0, data)
         return None, []
     head, at = found
     sealer = Sealer(_secret(path, head, keys), head)
@@ -153,7 +155,17 @@ def read_segment(path: Path, keys: dict[str, bytes]) -> tuple[Head | None, list[
         frames.append(sealer.open(len(frames), sealed))
         at += _FRAME.size + len(sealed)
     _refuse_later_frame(path, data, at + 1)
+    _refuse_tail(path, at, data)
     return head, frames
+
+
+def _refuse_tail(path: Path, end: int, data: bytes) -> None:
+    if path.suffix == CLOSED and (end < len(data) or end == 0):
+        raise VerdictError(
+            "CN-SPOOL-002",
+            f"{path.name} is damaged at byte {end}: it was closed whole and has no torn tail",
+            "restore it from a copy, or set it aside and say so in the audit",
+        )
 
 
 def _secret(path: Path, head: Head, keys: dict[str, bytes]) -> bytes:

@@ -20,11 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from colonnade.base import ids
-from colonnade.serve.segment import Head, Sealer, SpoolKey
+from colonnade.serve.segment import CLOSED, Head, Sealer, SpoolKey
 
 LOCK = "lock"
 OPEN = ".open"
-CLOSED = ".seg"
 SEGMENT_BYTES = 16 * 1024 * 1024
 
 

@@ -59,3 +59,13 @@ class People:
         )
         with self._database.read() as connection:
             return {row.sha256: row.actor for row in connection.execute(query)}
+
+    def all(self) -> list[tuple[Actor, list[str]]]:
+        """Every actor with the ids of the keys that open."""
+        names = sa.select(actors.c.name).order_by(actors.c.name)
+        keys = sa.select(api_keys.c.actor, api_keys.c.id).where(api_keys.c.revoked_at.is_(None))
+        with self._database.read() as connection:
+            known = list(connection.execute(names).scalars())
+            held = [(row.actor, row.id) for row in connection.execute(keys)]
+        found = [actor for name in known if (actor := self.actor(name)) is not None]
+        return [(actor, [key for name, key in held if name == actor.name]) for actor in found]

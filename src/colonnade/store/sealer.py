@@ -9,6 +9,7 @@ rewrite all of it could also rewrite the chain.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +31,7 @@ from colonnade.store.schema import entries, heads
 
 BATCH: Final = 5_000
 _LEASE: Final = "sealer"
+_HEAD: Final = b'{"at":"'  # how the canonical JSON of a head begins
 _TTL_S: Final = 10.0
 _TAIL_BYTES: Final = 65_536  # of the export file; a head has about 500
 
@@ -155,8 +157,11 @@ def _mend(file: BinaryIO) -> int:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL_BYTES))
     whole, newline, torn = file.read().rpartition(b"\n")
+    if not newline and not torn.startswith(_HEAD[: len(torn)]):
+        raise OSError(errno.EEXIST, "it holds something else than heads")
+    last = msgspec.json.decode(whole.rpartition(b"\n")[2], type=Head).last if newline else 0
     file.truncate(size - len(torn))
-    return msgspec.json.decode(whole.rpartition(b"\n")[2], type=Head).last if newline else 0
+    return last
 
 
 def _chain(batch: Iterable[Entry], seq: int, prev: str) -> Iterator[dict[str, str | int]]:

@@ -61,10 +61,14 @@ def open_file(path: Path, missing: Sequence[str]) -> pl.LazyFrame:
     """
     try:
         if path.name.endswith(".parquet"):
-            frame = pl.scan_parquet(path)
+            frame = pl.scan_parquet(path, glob=False)
         else:
             frame = pl.scan_csv(
-                _csv(path), infer_schema=False, null_values=list(missing), raise_if_empty=True
+                _csv(path),
+                glob=False,  # a name with [ or * is a name
+                infer_schema=False,
+                null_values=list(missing),
+                raise_if_empty=True,
             )
         frame.collect_schema()
     except (pl.exceptions.PolarsError, OSError, *_BAD_ZIP) as error:
