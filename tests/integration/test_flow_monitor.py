@@ -253,3 +253,12 @@ def test_several_classes_are_reported(tmp_path):
     assert set(found.metrics) == {"accuracy", "logloss"}
     assert found.metrics["accuracy"]["n"] == 300
     assert found.base_rate is None
+
+
+def test_a_label_by_the_id_of_an_earlier_prediction_of_a_case_is_not_lost(folder):
+    first = score(folder, traffic(1))
+    score(folder, traffic(1).with_columns(note=pl.lit("again")), name="again.csv")
+    identifier = first["prediction_id"].to_list()
+    tell(folder, pl.DataFrame({"prediction_id": identifier, "y": [True]}))
+    found = join(folder)
+    assert (found["prediction_id"].to_list(), found["label"].to_list()) == (identifier, ["true"])

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 import pytest
 
+from colonnade.records import canonical
 from colonnade.records.report import Report
 
 REPORT = Report(
@@ -19,3 +21,9 @@ def test_coverage_is_the_share_of_predictions_with_a_label():
 
 def test_without_predictions_there_is_no_coverage():
     assert dataclasses.replace(REPORT, predictions=0, labelled=0).coverage is None
+
+
+def test_a_report_of_before_unscored_rows_were_counted_is_still_read():
+    body = canonical.plain(REPORT)
+    del body["unscored"]
+    assert msgspec.convert(body, Report).unscored == 0

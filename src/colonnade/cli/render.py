@@ -34,7 +34,7 @@ def project_command(
         "folder",
         type=click.Path(path_type=Path, file_okay=False),
         default=Path(),
-        envvar="COLONNADE_PROJECT",
+        envvar="COLONNADE_FOLDER",
         help="Folder of the project; default: this one.",
     )
     @functools.wraps(function)

@@ -52,15 +52,14 @@ def joined(
         .sort("event_time", PREDICTION_ID)
         .collect()
     )
-    predictions = _newest(predictions)
     newest = session.newest("table", labels_of(endpoint))
     if newest is None:
-        return predictions.with_columns(pl.lit(None, dtype=pl.String).alias("label"))
+        return _cases(predictions.with_columns(pl.lit(None, dtype=pl.String).alias("label")))
     labels = session.scan(newest.ref).filter(pl.col("recorded_at") <= as_of).collect()
     by_id = _latest(labels, PREDICTION_ID)
     by_key = _latest(labels, "key").rename({"label": "label by key", "recorded_at": "keyed_at"})
     later = pl.col("keyed_at") > pl.col("recorded_at")
-    return (
+    return _cases(
         predictions.join(by_id, on=PREDICTION_ID, how="left", maintain_order="left")
         .join(by_key, on="key", how="left", maintain_order="left")
         .with_columns(
@@ -71,12 +70,14 @@ def joined(
     )  # fmt: skip
 
 
-def _newest(predictions: pl.DataFrame) -> pl.DataFrame:
-    """One prediction for each business key, the one made last; those without a key all stay."""
-    keyed = predictions.filter(pl.col("key").is_not_null())
-    last = keyed.sort("predicted_at", PREDICTION_ID).unique("key", keep="last", maintain_order=True)
-    alone = predictions.filter(pl.col("key").is_null())
-    return pl.concat([last, alone]).sort("event_time", PREDICTION_ID)
+def _cases(found: pl.DataFrame) -> pl.DataFrame:
+    """One row for each business key: the prediction made last, a labelled one before others."""
+    order = [pl.col("label").is_not_null(), "predicted_at", PREDICTION_ID]
+    keyed = found.filter(pl.col("key").is_not_null()).sort(order)
+    last = keyed.unique("key", keep="last", maintain_order=True)
+    return pl.concat([last, found.filter(pl.col("key").is_null())]).sort(
+        "event_time", PREDICTION_ID
+    )
 
 
 def _latest(labels: pl.DataFrame, on: str) -> pl.DataFrame:

@@ -46,7 +46,7 @@ class Report:
     labelled: int
     base_rate: float | None
     metrics: dict[str, Json]
-    unscored: int
+    unscored: int = 0
     versions: tuple[VersionReport, ...]
     drift: dict[str, Json]
     alarms: tuple[str, ...]
