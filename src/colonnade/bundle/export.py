@@ -30,10 +30,7 @@ Matrix = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float32]
 
 _OPSET: Final = {"": 21, "ai.onnx.ml": 3}
-_OTHER_WAYS: Final = (
-    "use LightGBM or an estimator that skl2onnx supports,"
-    " or write the model as a class with setup and predict"
-)
+_OTHER_WAYS: Final = "use LightGBM or an estimator that skl2onnx supports (docs/project.md)"
 
 
 class Scorer(Protocol):
