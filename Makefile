@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
+# What asks the metadata database runs on SQLite and on PostgreSQL.
+ON_BOTH := tests/integration tests/property/test_jobs.py tests/acceptance/test_writer_killed.py \
+    tests/acceptance/test_walk.py
 
 .PHONY: help install demo test check bench lock clean
 help:  ## list these words
@@ -28,6 +31,7 @@ check: $(READY)  ## format, lint, types, floors, dependencies, spelling
 
 test: $(READY)  ## every test that a green build means
 	$(BIN)/pytest -n 2 --dist worksteal
+	COLONNADE_TEST_DATABASE=postgresql $(BIN)/pytest -n 2 --dist worksteal $(ON_BOTH)
 
 demo: $(READY)  ## replay a real year of flights, from landing file to retrained model
 	$(BIN)/python examples/flights/replay.py --folder .demo/flights
@@ -39,7 +43,7 @@ bench: $(READY)  ## ratios beside the limits: ingest, serving
 
 lock: $(READY)  ## resolve requirements.lock again
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
-	    --python-version 3.11 --extra examples --group dev pyproject.toml -o requirements.lock
+	    --python-version 3.11 --extra examples --extra postgresql --group dev pyproject.toml -o requirements.lock
 
 clean:  ## remove what these words made
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

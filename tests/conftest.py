@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
@@ -18,6 +17,7 @@ from colonnade.govern.stores import Stores, open_stores
 from colonnade.records.entry import Entry
 from colonnade.records.ref import parse
 from colonnade.store import keys
+from tests import databases
 
 Append = Callable[..., Entry]
 Start = Callable[..., subprocess.Popen[str]]
@@ -25,19 +25,23 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    """A fresh metadata database; the variable may name another one, by ``{folder}``."""
-    url = os.environ.get("COLONNADE_TEST_DATABASE", "sqlite:///{folder}/meta.db")
-    return url.format(folder=tmp_path)
+    """A fresh metadata database."""
+    return databases.fresh(tmp_path)
 
 
 @pytest.fixture
-def open_again(tmp_path: Path, database_url: str) -> Callable[[], Stores]:
+def open_again(tmp_path: Path, database_url: str) -> Iterator[Callable[[], Stores]]:
     """Opens the stores as another process of the same project would."""
+    opened: list[Stores] = []
 
     def reopen() -> Stores:
-        return open_stores(database_url, tmp_path, tmp_path / "root.key", tmp_path / "heads")
+        stores = open_stores(database_url, tmp_path, tmp_path / "root.key", tmp_path / "heads")
+        opened.append(stores)
+        return stores
 
-    return reopen
+    yield reopen
+    for stores in opened:
+        stores.database.close()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from colonnade.cli.main import run as command
 from colonnade.compute import code
 from colonnade.lifecycle import pipeline
 from colonnade.wiring import Workspace, create, open_workspace
+from tests import databases
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 STEP = timedelta(minutes=30)  # 336 rows a week
@@ -172,6 +173,7 @@ def answered(text: str) -> object:
 def _copy(template: Path, folder: Path, project: str) -> Path:
     _unload()
     shutil.copytree(template, folder, dirs_exist_ok=True)
+    databases.copied(folder)
     (folder / "project.py").write_text(project)
     return folder
 
@@ -187,7 +189,8 @@ def _unload() -> None:
 def _empty() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="colonnade-test-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    create(folder, "small", 'key_file = "root.key"\nheads_file = "heads.jsonl"\n')
+    files = 'key_file = "root.key"\nheads_file = "heads.jsonl"\n'
+    create(folder, "small", files + databases.settings())
     (folder / "project.py").write_text(PROJECT)
     with open_workspace(folder) as workspace:
         assert workspace.first_key is not None

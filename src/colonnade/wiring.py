@@ -123,7 +123,10 @@ class Workspace:
         trace: TracebackType | None,
     ) -> None:
         """Every command seals what it appended before it exits."""
-        self.stores.sealer.seal()
+        try:
+            self.stores.sealer.seal()
+        finally:
+            self.stores.database.close()
 
     @cached_property
     def project(self) -> Project:
@@ -176,7 +179,12 @@ def open_workspace(folder: Path) -> Workspace:
         (state / ".gitignore").write_text("*\n")
     url = settings.database_url or f"sqlite:///{state / 'meta.db'}"
     stores = open_stores(url, state, key_file(folder, settings), heads_file(folder, settings))
-    return Workspace(folder, settings, stores, access.first_start(stores))
+    try:
+        first_key = access.first_start(stores)
+    except BaseException:
+        stores.database.close()
+        raise
+    return Workspace(folder, settings, stores, first_key)
 
 
 def create(folder: Path, name: str, extra: str = "") -> None:

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from colonnade.wiring import open_workspace
+from tests import databases
 from tests.projects import Endpoint, answered, land, rows, until
 
 pytestmark = pytest.mark.timeout(240)
@@ -45,6 +46,7 @@ class Callers:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLONNADE_DATABASE_URL", databases.fresh(tmp_path))
     return tmp_path / "first"
 
 

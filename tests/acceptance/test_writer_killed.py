@@ -47,8 +47,8 @@ from colonnade.store import leases
 from colonnade.store.ledger import Ledger
 from colonnade.store.tables import Tables
 
-root, mine, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-stores = open_stores(f"sqlite:///{root / 'meta.db'}", root, root / "root.key", root / "heads")
+root, mine, last = Path(sys.argv[1]), sys.argv[3], int(sys.argv[4])
+stores = open_stores(sys.argv[2], root, root / "root.key", root / "heads")
 session = Session(stores, access.ADMIN, "test")
 
 def end(owner, name, after, on_call, how):
@@ -81,6 +81,12 @@ for step in range(1, last + 1):
         write(session, mine, step)
     print(step, flush=True)
 """
+
+
+@pytest.fixture
+def writer(start, database_url):
+    """Starts a writer on the database of `stores`: script, its name, how many steps."""
+    return lambda script, *words: start(script, database_url, *words)
 
 
 def _run(process):
@@ -139,9 +145,9 @@ ADOPTED = {"after the commit", "before the entry", "after the entry", "after the
 
 @pytest.mark.parametrize(("point", "call"), [(p, 2) for p in POINTS] + [("after the commit", 1)])
 def test_a_killed_writer_and_its_successor_do_what_an_unbroken_one_does(
-    stores, session, start, tmp_path, point, call
+    stores, session, writer, tmp_path, point, call
 ):
-    killed = start(WRITER + f"end({POINTS[point]}, {call}, signal.SIGKILL)\n" + ALL, "a", 3)
+    killed = writer(WRITER + f"end({POINTS[point]}, {call}, signal.SIGKILL)\n" + ALL, "a", 3)
     _run(killed)
     assert killed.returncode == -signal.SIGKILL
     assert len(_versions(stores)) == (call if "release" in point else call - 1)
@@ -156,11 +162,11 @@ def test_a_killed_writer_and_its_successor_do_what_an_unbroken_one_does(
 
 
 def test_a_writer_killed_at_any_moment_loses_nothing_it_had_acknowledged(
-    stores, session, start, tmp_path
+    stores, session, writer, tmp_path
 ):
     acknowledged = 0
     for kills in range(3):
-        process = start(WRITER + ALL, "a", 9)
+        process = writer(WRITER + ALL, "a", 9)
         assert process.stdout.readline() == "ready\n"
         process.stdin.write("\n")
         process.stdin.flush()
@@ -176,8 +182,8 @@ def test_a_writer_killed_at_any_moment_loses_nothing_it_had_acknowledged(
     _holds(stores, tmp_path)
 
 
-def test_two_processes_append_twenty_five_versions_each(stores, start, tmp_path):
-    both = [start(WRITER + ALL, name, 25) for name in ("a", "b")]
+def test_two_processes_append_twenty_five_versions_each(stores, writer, tmp_path):
+    both = [writer(WRITER + ALL, name, 25) for name in ("a", "b")]
     for process in both:
         assert process.stdout.readline() == "ready\n"
     for process in both:
@@ -205,10 +211,10 @@ STOPS = {
 
 @pytest.mark.parametrize("point", STOPS)
 def test_a_stopped_writer_that_continues_is_refused_and_nothing_is_doubled(
-    stores, session, start, tmp_path, point
+    stores, session, writer, tmp_path, point
 ):
     place, codes = STOPS[point]
-    stopped = start(WRITER + f"end({place}, 2, signal.SIGSTOP)\n" + ALL, "a", 3)
+    stopped = writer(WRITER + f"end({place}, 2, signal.SIGSTOP)\n" + ALL, "a", 3)
     assert stopped.stdout.readline() == "ready\n"
     stopped.stdin.write("\n")
     stopped.stdin.flush()

@@ -10,14 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import BaseModel
 
 import colonnade
 from colonnade import wiring
-from colonnade.store import database, schema
+from colonnade.store import database
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "colonnade"
@@ -80,13 +78,6 @@ def test_every_module_has_a_docstring_and_lazy_annotations(path):
 
 def _migrations():
     return ScriptDirectory(str(SOURCE / "store" / "migrations"))
-
-
-def test_the_migrations_make_exactly_the_schema(tmp_path):
-    fresh = database.Database(f"sqlite:///{tmp_path / 'meta.db'}")
-    with fresh.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, schema.metadata) == []
 
 
 def test_the_newest_migration_is_the_one_that_the_program_asks_for():

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
 from colonnade.cli.main import colonnade as group
 from colonnade.records.model import ModelVersion
 from colonnade.records.ref import Ref
 from colonnade.wiring import open_workspace
+from tests import databases
 from tests.projects import PROJECT, answered, colonnade, fitted, land, rows
 
 BAD = pl.DataFrame(
@@ -42,7 +43,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(lived: Path, tmp_path: Path) -> Path:
     """A copy that a test may change."""
-    return shutil.copytree(lived, tmp_path, dirs_exist_ok=True)
+    return databases.copied(shutil.copytree(lived, tmp_path, dirs_exist_ok=True))
 
 
 def leaves(of: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
@@ -92,7 +93,9 @@ def test_every_command_that_ends_answers_people_and_programs(folder, capsys):
     asked = words(folder)
     assert {*asked, ("init",), ("up",), ("serve",), ("worker",)} == {*leaves(group)}
     for command, arguments in asked.items():
-        before = shutil.copytree(folder, folder.with_name(f"{folder.name}-{'-'.join(command)}"))
+        before = databases.copied(
+            shutil.copytree(folder, folder.with_name(f"{folder.name}-{'-'.join(command)}"))
+        )
         capsys.readouterr()
         assert colonnade(before, *command, *arguments) == 0, command
         shown = capsys.readouterr()
@@ -186,10 +189,10 @@ def test_why_is_said_where_it_was_asked_for(folder, capsys):
 
 
 def change(folder: Path, statement: str) -> None:
-    """What somebody with access to the database file could do."""
-    with sqlite3.connect(folder / ".colonnade" / "meta.db") as connection:
-        assert connection.execute(statement).rowcount == 1
-    connection.close()
+    """What somebody with access to the database could do."""
+    engine = sa.create_engine(databases.address(folder), poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql(statement).rowcount == 1
 
 
 def test_a_changed_byte_in_the_ledger_is_named_and_is_exit_1(folder, capsys):

@@ -13,10 +13,10 @@ from colonnade.store import keys
 
 
 @pytest.fixture
-def fresh(tmp_path, database_url):
+def fresh(tmp_path, open_again):
     """Stores before their first start."""
     keys.make(tmp_path / "root.key")
-    return open_stores(database_url, tmp_path, tmp_path / "root.key", tmp_path / "heads")
+    return open_again()
 
 
 def _digest(text):
@@ -87,3 +87,19 @@ def test_only_the_administrator_deals_with_keys(stores, role):
             verb()
     assert stores.keys.key_id == before
     assert len(stores.people.keys()) == 1
+
+
+def test_a_project_with_other_keys_cannot_join_a_ledger(stores, tmp_path, database_url):
+    other = tmp_path / "other"
+    other.mkdir()
+    keys.make(other / "root.key")
+    joining = open_stores(database_url, other, other / "root.key", other / "heads")
+    with pytest.raises(RefusedError, match="CN-KEYS-005"):
+        access.first_start(joining)
+    joining.database.close()
+    assert [entry.kind for entry in stores.ledger.select()].count("actor") == 2
+
+
+def test_a_rotated_key_opens_the_ledger_that_the_first_one_began(stores, open_again):
+    access.rotate_root(Session(stores, access.ADMIN, "test"), stores)
+    assert access.first_start(open_again()) is None

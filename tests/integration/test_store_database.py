@@ -3,10 +3,15 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 
 from colonnade.base.errors import RefusedError, UnavailableError, UsageError
+from colonnade.store import schema
 from colonnade.store.database import Database
 from colonnade.store.dialects import sqlite
+from tests import databases
 
 
 @pytest.fixture
@@ -15,7 +20,7 @@ def path(tmp_path):
     return tmp_path / "meta.db"
 
 
-@pytest.mark.parametrize("url", ["foo://x", "no url at all", "postgresql+x://me:secret@host/db"])
+@pytest.mark.parametrize("url", ["foo://x", "no url at all", "mysql+x://me:secret@host/db"])
 def test_a_database_without_a_dialect_is_refused_and_no_password_is_shown(url):
     with pytest.raises(UsageError, match="CN-DATABASE-001") as refused:
         Database(url)
@@ -80,3 +85,31 @@ def test_a_reader_sees_one_state(path):
         assert reader.exec_driver_sql("SELECT count(*) FROM actors").scalar() == before
     with database.read() as reader:
         assert reader.exec_driver_sql("SELECT count(*) FROM actors").scalar() == before + 1
+
+
+def test_the_migrations_make_exactly_the_schema(stores):
+    with stores.database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def test_every_text_is_compared_by_its_bytes(stores):
+    """In the language of a database, `a@1` and `a_@1` may be neighbours; SQLite knows none."""
+    if databases.KIND == "postgresql":
+        with stores.database.read() as connection:
+            found = connection.execute(
+                sa.text(
+                    "SELECT DISTINCT collation_name FROM information_schema.columns "
+                    "WHERE table_schema = 'public' AND table_name <> 'alembic_version' "
+                    "AND data_type IN ('text', 'character varying')"
+                )
+            )
+            assert found.scalars().all() == ["C"]
+    texts = ["a@1", "a_@1", "A@1", "é@1", "aa@1", "a@10"]
+    with stores.database.write() as connection:
+        for text in texts:
+            connection.execute(schema.actors.insert().values(name=text, roles="[]"))
+    query = sa.select(schema.actors.c.name).where(schema.actors.c.name.in_(texts))
+    with stores.database.read() as connection:
+        found = connection.execute(query.order_by(schema.actors.c.name)).scalars().all()
+    assert found == sorted(texts, key=str.encode)

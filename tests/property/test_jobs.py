@@ -25,7 +25,9 @@ from colonnade.records.job import Job
 from colonnade.store.database import Database
 from colonnade.store.jobs import LEASE_S, Jobs
 from colonnade.store.ledger import Ledger
+from tests import databases
 
+pytestmark = pytest.mark.timeout(240)
 OWNERS = st.sampled_from(["host-a:1:0", "host-b:1:0", "host-c:1:0"])
 KEYS = st.sampled_from(["k1", "k2", "k3", "k4"])
 
@@ -41,7 +43,7 @@ class JobsMachine(RuleBasedStateMachine):
         self.now = 1_000.0
         self.patch.setattr("time.time", lambda: self.now)
         self.folder = tempfile.TemporaryDirectory()
-        database = Database(f"sqlite:///{Path(self.folder.name) / 'meta.db'}")
+        database = Database(databases.fresh(Path(self.folder.name)))
         self.database, self.jobs, self.ledger = database, Jobs(database), Ledger(database)
         self.ids = itertools.count(1)
         self.order: list[str] = []
@@ -120,6 +122,7 @@ class JobsMachine(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "folder"):
+            self.database.close()
             self.folder.cleanup()
             self.patch.undo()
 

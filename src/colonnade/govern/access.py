@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from typing import Final
 
-from colonnade.base.errors import NotFoundError
+from colonnade.base.errors import NotFoundError, RefusedError
 from colonnade.govern.change import Change
 from colonnade.govern.session import Session
 from colonnade.govern.stores import Stores
@@ -22,9 +22,16 @@ def first_start(stores: Stores) -> str | None:
 
     Returns:
         The key's text. It is shown once: only its digest is kept.
+
+    Raises:
+        RefusedError: CN-KEYS-005, the ledger was begun with other root keys.
     """
+    if stores.people.actor(ADMIN.name) is not None:
+        _check_keys(stores)
+        return None
     with stores.database.write() as connection:
-        if stores.people.actor(ADMIN.name) is not None:
+        stores.database.dialect.queue(connection, "first start")
+        if stores.people.actor(ADMIN.name) is not None:  # another process was faster
             return None
         change = Change(stores, connection, ADMIN.name)
         for actor in (ADMIN, ENDPOINT):
@@ -36,6 +43,20 @@ def first_start(stores: Stores) -> str | None:
         identifier = stores.people.add_key(connection, ADMIN.name, _digest(text))
         change.append("create", Ref("key", identifier), {"actor": ADMIN.name})
     return text
+
+
+def _check_keys(stores: Stores) -> None:
+    """Two projects in one database, or a key file that was made anew, would spoil the ledger."""
+    if not any(
+        stores.ledger.select(kind="key", subject=str(Ref("key", key)), limit=1)
+        for key in stores.keys.public()
+    ):
+        raise RefusedError(
+            "CN-KEYS-005",
+            f"the ledger of this database was begun with other root keys; key "
+            f"{stores.keys.key_id!r} is none of them",
+            "put the project's own key file back, or give this project a database of its own",
+        )
 
 
 def add_key(session: Session, stores: Stores, actor: str) -> tuple[str, str]:

@@ -75,9 +75,9 @@ def verify(database: Database, public: Mapping[str, bytes], exported: Path) -> V
 
 
 def _rows(connection: sa.Connection, query: str) -> Iterator[Mapping[str, object]]:
-    rows = connection.execution_options(yield_per=5_000).execute(sa.text(query))
-    for row in rows.mappings():
-        yield {str(name): value for name, value in row.items()}
+    with connection.execution_options(yield_per=5_000).execute(sa.text(query)) as rows:
+        for row in rows.mappings():
+            yield {str(name): value for name, value in row.items()}
 
 
 def _chain(connection: sa.Connection, hashes: list[str]) -> Iterator[str]:

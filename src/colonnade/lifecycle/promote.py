@@ -34,7 +34,7 @@ def promote(
         RefusedError: CN-ACCESS-001.
     """
     with session.change("promote", Ref("deployment", endpoint)) as change:
-        return deploy(session, change, endpoint, version, ("promote", reason), made_from)
+        return deploy(change, endpoint, version, ("promote", reason), made_from)
 
 
 def rollback(session: Session, endpoint: str, reason: str) -> Entry:
@@ -53,11 +53,10 @@ def rollback(session: Session, endpoint: str, reason: str) -> Entry:
         )
     version = session.version(parse(f"model/{earlier}"))
     with session.change("promote", Ref("deployment", endpoint)) as change:
-        return deploy(session, change, endpoint, version, ("rollback", reason), ())
+        return deploy(change, endpoint, version, ("rollback", reason), ())
 
 
 def deploy(
-    session: Session,
     change: Change,
     endpoint: str,
     version: Entry,
@@ -65,16 +64,18 @@ def deploy(
     made_from: Iterable[str],
 ) -> Entry:
     """Append the deployment inside a transaction; `why` is the verb and the reason."""
-    before = session.newest("deployment", endpoint)
-    body = Deployment(
-        endpoint=endpoint,
-        model=version.ref.short,
-        digest=version.read(ModelVersion).digest,
-        previous=None if before is None else before.ref.short,
-        reason=why[1],
-    )
     subject = Ref("deployment", endpoint)
-    return change.version(why[0], subject, lambda _: body, [version.subject, *made_from])
+
+    def body(number: int) -> Deployment:
+        return Deployment(
+            endpoint=endpoint,
+            model=version.ref.short,
+            digest=version.read(ModelVersion).digest,
+            previous=Ref("deployment", endpoint, number - 1).short if number > 1 else None,
+            reason=why[1],
+        )
+
+    return change.version(why[0], subject, body, [version.subject, *made_from])
 
 
 def _history(session: Session, endpoint: str) -> list[tuple[str, str]]:

@@ -115,7 +115,7 @@ def _conclude(session: Session, endpoint: str, job: Job, found: fit.Fitted) -> E
         entry = change.append("conclude", subject, action, made_from)
         if version is not None:
             why = ("promote", action.reason)
-            promote.deploy(session, change, endpoint, version, why, [entry.subject])
+            promote.deploy(change, endpoint, version, why, [entry.subject])
         change.finish(job, entry.subject)
     return entry
 

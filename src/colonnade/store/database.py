@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from colonnade.base.errors import RefusedError, UnavailableError, UsageError
 from colonnade.store.dialects import Dialect
+from colonnade.store.dialects.postgresql import Postgresql
 from colonnade.store.dialects.sqlite import Sqlite
 
 REVISION: Final = "0001"  # the newest migration; a test holds it to the folder
-DIALECTS: Final[dict[str, type[Dialect]]] = {"sqlite": Sqlite}
+DIALECTS: Final[dict[str, type[Dialect]]] = {"sqlite": Sqlite, "postgresql": Postgresql}
 
 
 class Database:
@@ -31,7 +33,11 @@ class Database:
         """
         self.dialect: Dialect = DIALECTS[_backend(url)]()
         self._engine = self.dialect.engine(url)
-        self._migrate()
+        try:
+            self._migrate()
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -45,22 +51,32 @@ class Database:
         with self._transaction(write=True) as connection:
             yield connection
 
+    def close(self) -> None:
+        """Give idle connections back; what is asked after that opens new ones."""
+        self._engine.dispose()
+
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
-        with ExitStack() as stack:
-            try:
-                connection = stack.enter_context(self._engine.connect())
-                stack.enter_context(connection.begin())
+        try:
+            with self._engine.connect() as connection, connection.begin():
                 self.dialect.begin(connection, write=write)
-            except DatabaseError as error:
-                raise UnavailableError(
-                    "CN-DATABASE-002",
-                    f"the database {self._engine.url.render_as_string()} cannot be used: "
-                    f"{error.orig}",
-                    "check that it is there, that this user may write it, that the disk has room "
-                    "and that no other command is stuck",
-                ) from error
-            yield connection
+                yield connection
+        except IntegrityError:  # two wanted the same: whoever wrote knows what that means
+            raise
+        except DataError as error:
+            raise UsageError(
+                "CN-DATABASE-004",
+                f"the database cannot hold a value: {_words(error)}",
+                "leave out what the message names; nothing was written",
+            ) from error
+        except (DBAPIError, PoolTimeoutError) as error:
+            raise UnavailableError(
+                "CN-DATABASE-002",
+                f"the database {self._engine.url.render_as_string()} cannot be used: "
+                f"{_words(error)}",
+                "check that it is there, that this user may write it, that the disk has room "
+                "and that no other command is stuck; then run the command again",
+            ) from error
 
     def _migrate(self) -> None:
         found = self._revision()
@@ -79,6 +95,7 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         with self.write() as connection:
+            self.dialect.queue(connection, "migrate")  # whoever comes second finds it done
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -87,6 +104,12 @@ class Database:
             if not sa.inspect(connection).has_table("alembic_version"):
                 return None
             return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _words(error: SQLAlchemyError) -> str:
+    """The first line of what the database itself said."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return str(said).strip().partition("\n")[0]
 
 
 def _backend(url: str) -> str:

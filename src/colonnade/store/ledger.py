@@ -55,7 +55,8 @@ class Ledger:
         )
 
     def next_version(self, connection: sa.Connection, kind: str, name: str) -> int:
-        """The number behind the newest version."""
+        """The number behind the newest version; others that want it wait for this transaction."""
+        self._database.dialect.queue(connection, f"{kind}/{name}")
         newest = sa.select(sa.func.max(versions.c.version)).where(
             versions.c.kind == kind, versions.c.name == name
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Float,
     ForeignKey,
@@ -16,21 +17,29 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+# Texts are told apart and ordered by their bytes on every database, whatever its language.
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+_NUMBER = Integer().with_variant(BigInteger(), "postgresql")
+
+
+def _text(length: int) -> String:
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
 
 entries = Table(
     "entries",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("at", String(27), nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("verb", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("made_from", Text, nullable=False),  # canonical JSON
-    Column("body", Text, nullable=False),  # canonical JSON
-    Column("seq", Integer, unique=True),
-    Column("prev_hash", String(64)),
-    Column("hash", String(64)),
+    Column("id", _text(36), primary_key=True),
+    Column("at", _text(27), nullable=False),
+    Column("actor", _TEXT, nullable=False),
+    Column("verb", _TEXT, nullable=False),
+    Column("kind", _TEXT, nullable=False),
+    Column("subject", _TEXT, nullable=False),
+    Column("made_from", _TEXT, nullable=False),  # canonical JSON
+    Column("body", _TEXT, nullable=False),  # canonical JSON
+    Column("seq", _NUMBER, unique=True),
+    Column("prev_hash", _text(64)),
+    Column("hash", _text(64)),
     Index("entries_by_subject", "subject", "id"),
     Index("entries_by_kind", "kind", "verb", "id"),
     Index(
@@ -44,97 +53,97 @@ entries = Table(
 edges = Table(  # lineage, both ways: `child` was made from `parent`
     "edges",
     metadata,
-    Column("parent", Text, primary_key=True),
-    Column("entry", String(36), ForeignKey("entries.id"), primary_key=True),
-    Column("child", Text, nullable=False),
+    Column("parent", _TEXT, primary_key=True),
+    Column("entry", _text(36), ForeignKey("entries.id"), primary_key=True),
+    Column("child", _TEXT, nullable=False),
     Index("edges_by_child", "child"),
 )
 
 versions = Table(  # name@version -> the entry that made it
     "versions",
     metadata,
-    Column("kind", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("entry", String(36), ForeignKey("entries.id"), nullable=False),
+    Column("kind", _TEXT, primary_key=True),
+    Column("name", _TEXT, primary_key=True),
+    Column("version", _NUMBER, primary_key=True),
+    Column("entry", _text(36), ForeignKey("entries.id"), nullable=False),
 )
 
 heads = Table(
     "heads",
     metadata,
-    Column("last", Integer, primary_key=True),
-    Column("head", Text, nullable=False),  # canonical JSON
+    Column("last", _NUMBER, primary_key=True),
+    Column("head", _TEXT, nullable=False),  # canonical JSON
 )
 
 leases = Table(
     "leases",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("fence", Integer, nullable=False),
+    Column("name", _TEXT, primary_key=True),
+    Column("owner", _TEXT, nullable=False),
+    Column("fence", _NUMBER, nullable=False),
     Column("until", Float, nullable=False),
 )
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("key", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("body", Text, nullable=False),
-    Column("wanted_by", String(36), ForeignKey("entries.id"), nullable=False),
-    Column("state", String(8), nullable=False),
-    Column("owner", Text),
-    Column("fence", Integer, nullable=False),
+    Column("key", _TEXT, primary_key=True),
+    Column("kind", _TEXT, nullable=False),
+    Column("body", _TEXT, nullable=False),
+    Column("wanted_by", _text(36), ForeignKey("entries.id"), nullable=False),
+    Column("state", _text(8), nullable=False),
+    Column("owner", _TEXT),
+    Column("fence", _NUMBER, nullable=False),
     Column("lease_until", Float, nullable=False),
-    Column("attempt", Integer, nullable=False),
-    Column("result", Text),
+    Column("attempt", _NUMBER, nullable=False),
+    Column("result", _TEXT),
     Index("jobs_by_state", "state", "kind", "wanted_by"),
 )
 
 metrics = Table(
     "metrics",
     metadata,
-    Column("run", String(36), primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("step", Integer, primary_key=True),
+    Column("run", _text(36), primary_key=True),
+    Column("name", _TEXT, primary_key=True),
+    Column("step", _NUMBER, primary_key=True),
     Column("value", Float, nullable=False),
-    Column("at", String(27), nullable=False),
+    Column("at", _text(27), nullable=False),
 )
 
 params = Table(
     "params",
     metadata,
-    Column("run", String(36), primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("run", _text(36), primary_key=True),
+    Column("name", _TEXT, primary_key=True),
+    Column("value", _TEXT, nullable=False),
 )
 
 segments = Table(  # where a prediction id is, and that a segment is flushed once
     "segments",
     metadata,
-    Column("spool", Text, primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("endpoint", Text, nullable=False),
-    Column("first_id", String(36), nullable=False),
-    Column("last_id", String(36), nullable=False),
-    Column("rows", Integer, nullable=False),
-    Column("version", Integer, nullable=False),
+    Column("spool", _TEXT, primary_key=True),
+    Column("number", _NUMBER, primary_key=True),
+    Column("endpoint", _TEXT, nullable=False),
+    Column("first_id", _text(36), nullable=False),
+    Column("last_id", _text(36), nullable=False),
+    Column("rows", _NUMBER, nullable=False),
+    Column("version", _NUMBER, nullable=False),
     Index("segments_by_id", "first_id", "last_id"),
 )
 
 actors = Table(
     "actors",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("roles", Text, nullable=False),  # canonical JSON list
+    Column("name", _TEXT, primary_key=True),
+    Column("roles", _TEXT, nullable=False),  # canonical JSON list
 )
 
 api_keys = Table(
     "api_keys",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("actor", Text, ForeignKey("actors.name"), nullable=False),
-    Column("sha256", String(64), nullable=False, unique=True),
-    Column("made_at", String(27), nullable=False),
-    Column("revoked_at", String(27)),
+    Column("id", _text(36), primary_key=True),
+    Column("actor", _TEXT, ForeignKey("actors.name"), nullable=False),
+    Column("sha256", _text(64), nullable=False, unique=True),
+    Column("made_at", _text(27), nullable=False),
+    Column("revoked_at", _text(27)),
 )

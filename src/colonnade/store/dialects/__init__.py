@@ -18,5 +18,11 @@ class Dialect(Protocol):
     def begin(self, connection: Connection, *, write: bool) -> None:
         """Start a transaction; a writing one waits its turn here and not in the middle."""
 
+    def queue(self, connection: Connection, name: str) -> None:
+        """Wait until no other writing transaction that queued for `name` is open.
+
+        What is read after that and depends on `name` stays true until the transaction ends.
+        """
+
     def insert(self, table: Table) -> SqliteInsert | PostgresqlInsert:
         """An INSERT that knows ON CONFLICT."""

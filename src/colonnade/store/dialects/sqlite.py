@@ -34,6 +34,9 @@ class Sqlite:
         """IMMEDIATE takes the write lock at the start, so that no upgrade can fail half way."""
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
+    def queue(self, connection: Connection, name: str) -> None:
+        """Nothing to wait for: the writing transaction is the only one."""
+
     def insert(self, table: Table) -> Insert:
         """SQLite's INSERT … ON CONFLICT."""
         return insert(table)
