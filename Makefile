@@ -36,8 +36,9 @@ test: $(READY)  ## every test that a green build means
 demo: $(READY)  ## replay a real year of flights, from landing file to retrained model
 	$(BIN)/python examples/flights/replay.py --folder .demo/flights
 
-bench: $(READY)  ## ratios beside the limits: ingest, serving
+bench: $(READY)  ## ratios beside the limits: ingest, ledger, serving
 	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/ledger.py
 	@command -v wrk >/dev/null || apt-get install --yes --quiet wrk
 	$(BIN)/python bench/serving.py
 
