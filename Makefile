@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo tools test crash-walk check bench lock clean
 help:  ## list these words
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,12 @@ check: $(READY)  ## format, lint, types, floors, dependencies, spelling
 
 test: $(READY)  ## every test that a green build means
 	$(BIN)/pytest -n 2 --dist worksteal
+
+tools:  ## programs that tests use beside Python's packages
+	@command -v strace cc >/dev/null || apt-get install --yes --quiet strace gcc libc6-dev
+
+crash-walk: $(READY)  ## kill every command at every point at which it changes the disk
+	COLONNADE_WALK=all $(BIN)/pytest tests/acceptance/test_crash_walk.py
 
 demo: $(READY)  ## replay a real year of flights, from landing file to retrained model
 	$(BIN)/python examples/flights/replay.py --folder .demo/flights
