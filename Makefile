@@ -8,9 +8,9 @@ READY := $(VENV)/.ready
 ON_BOTH := tests/integration tests/property/test_jobs.py tests/acceptance/test_writer_killed.py \
     tests/acceptance/test_walk.py
 
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo tools test crash-walk check bench lock clean
 help:  ## list these words
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,15 @@ check: $(READY)  ## format, lint, types, floors, dependencies, spelling
 test: $(READY)  ## every test that a green build means
 	$(BIN)/pytest -n 2 --dist worksteal
 	COLONNADE_TEST_DATABASE=postgresql $(BIN)/pytest -n 2 --dist worksteal $(ON_BOTH)
+
+tools:  ## programs that tests use beside Python's packages (needs root)
+	@command -v strace >/dev/null && command -v cc >/dev/null \
+	    && ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
+	    || { apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet \
+	    --no-install-recommends strace gcc libc6-dev postgresql; }
+
+crash-walk: $(READY)  ## kill every command at every point at which it changes the disk
+	COLONNADE_WALK=all $(BIN)/pytest -rA tests/acceptance/test_crash_walk.py
 
 demo: $(READY)  ## replay a real year of flights, from landing file to retrained model
 	$(BIN)/python examples/flights/replay.py --folder .demo/flights

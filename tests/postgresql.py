@@ -23,6 +23,7 @@ import psycopg
 from tests.tools import needed
 
 OWNER = "colonnade"
+HOW = "apt-get install postgresql"
 _SETTINGS = {"listen_addresses": "", "max_connections": "200", "shared_buffers": "64MB"}
 _numbers = itertools.count(1)
 
@@ -74,7 +75,7 @@ class Server:
         settings = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [needed("postgres", "postgresql"), "-D", str(self._folder / "data"),
+                [needed("postgres", HOW), "-D", str(self._folder / "data"),
                  "-k", str(self._folder), *settings],
                 user=self._user, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
@@ -94,7 +95,7 @@ class Server:
 
     def _run(self, name: str, *words: str) -> None:
         subprocess.run(
-            [needed(name, "postgresql"), *words],
+            [needed(name, HOW), *words],
             user=self._user, cwd=self._folder, check=True, stdout=subprocess.DEVNULL,
         )  # fmt: skip
 

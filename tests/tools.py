@@ -1,22 +1,34 @@
-"""Programs that tests start and that Python's package index does not bring."""
+"""Programs that tests need beside Python's packages: found or built, else skipped with a reason."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+_HERE = Path(__file__).parent
+_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)  # Debian's, not in PATH
 
 
-def needed(name: str, package: str) -> str:
-    """The path of a program; a test skips where it is missing, but never in CI."""
-    found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *map(str, FOLDERS)]))
+def needed(program: str, how: str) -> str:
+    """Where a program is. Without it a test is skipped on a person's machine and fails in CI."""
+    path = os.pathsep.join([os.environ["PATH"], *map(str, _FOLDERS)])
+    found = shutil.which(program, path=path)
     if found is None:
-        reason = f"{name} is not installed: apt-get install {package}"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing = f"{program} is missing: {how}"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
     return found
+
+
+def preload(source: str, folder: Path) -> Path:
+    """Build a C file of the tests as a library for LD_PRELOAD."""
+    compiler = needed("cc", "apt-get install gcc libc6-dev")
+    library = folder / Path(source).with_suffix(".so").name
+    words = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run([*words, "-o", library, _HERE / source, "-ldl"], check=True)
+    return library

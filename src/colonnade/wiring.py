@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -24,10 +25,11 @@ from colonnade.govern import access, audit
 from colonnade.govern.session import Session
 from colonnade.govern.stores import Stores, open_stores
 from colonnade.project import Project
-from colonnade.store import keys
+from colonnade.store import durable, keys
 
 SETTINGS: Final = "colonnade.toml"
 STATE: Final = ".colonnade"
+_NO_FILES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class _Part(BaseModel):
@@ -156,8 +158,12 @@ class Workspace:
         return self.folder / STATE / "spool"
 
 
-def open_workspace(folder: Path) -> Workspace:
+def open_workspace(folder: Path, show: Callable[[str], None] = lambda _: None) -> Workspace:
     """Open a project; the first time this makes its keys, its database and its administrator.
+
+    Args:
+        folder: of the project.
+        show: told the administrator's key at the first start (see `access.first_start`).
 
     Raises:
         NotFoundError: CN-SETTINGS-001.
@@ -176,31 +182,43 @@ def open_workspace(folder: Path) -> Workspace:
     if not state.is_dir():
         keys.make(key_file(folder, settings))  # before the folder, which says that this was done
         state.mkdir(exist_ok=True)
-        (state / ".gitignore").write_text("*\n")
+    if not (state / ".gitignore").exists():
+        durable.write(state / ".gitignore", b"*\n")
     url = settings.database_url or f"sqlite:///{state / 'meta.db'}"
     stores = open_stores(url, state, key_file(folder, settings), heads_file(folder, settings))
     try:
-        first_key = access.first_start(stores)
+        first_key = access.first_start(stores, show)
     except BaseException:
         stores.database.close()
         raise
     return Workspace(folder, settings, stores, first_key)
 
 
-def create(folder: Path, name: str, extra: str = "") -> None:
-    """Write the settings of a new project; `extra` is TOML above them.
+def create(folder: Path, name: str, extra: str = "", files: Mapping[str, str] = _NO_FILES) -> None:
+    """Write a new project: the settings last, for they make it one.
+
+    Args:
+        folder: of the project; made where it is not there.
+        name: of the project.
+        extra: TOML above the settings.
+        files: name -> text of other files; what is there already is not written over.
 
     Raises:
         UsageError: CN-SETTINGS-003, there is a project already; CN-NAME-001.
     """
     check_name("project", name)
     if (folder / SETTINGS).exists():
-        raise UsageError(
-            "CN-SETTINGS-003", f"{folder} is a project already", "choose another folder"
-        )
+        raise there_already(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = f'{extra}[project]\nname = "{name}"\nid = "{ids.uuid7()}"\n'
-    (folder / SETTINGS).write_text(text)
+    settings = {SETTINGS: f'{extra}[project]\nname = "{name}"\nid = "{ids.uuid7()}"\n'}
+    for path, text in {**files, **settings}.items():
+        if not (folder / path).exists():
+            durable.write(folder / path, text.encode())
+
+
+def there_already(folder: Path) -> UsageError:
+    """The refusal of a new project where there is one."""
+    return UsageError("CN-SETTINGS-003", f"{folder} is a project already", "choose another folder")
 
 
 def key_file(folder: Path, settings: Settings) -> Path:

@@ -23,7 +23,18 @@ from colonnade.records.job import Job
 from colonnade.records.ref import Ref
 from colonnade.records.run import Run
 from colonnade.wiring import open_workspace
-from tests.projects import PROJECT, START, STEP, carry_out, fitted, land, process, rows, until
+from tests.projects import (
+    PROJECT,
+    START,
+    STEP,
+    carry_out,
+    colonnade,
+    fitted,
+    land,
+    process,
+    rows,
+    until,
+)
 
 pytestmark = pytest.mark.timeout(120)
 RECENT = PROJECT.replace("examples.X, examples.y", "examples.X[-600:], examples.y[-600:]")
@@ -116,6 +127,41 @@ def test_the_same_report_wants_one_job(tmp_path):
     decide(tmp_path)
     decide(tmp_path)
     assert len(jobs(tmp_path)) == 1
+
+
+def report(folder: Path) -> tuple[int, list[str]]:
+    """`colonnade report`: how many reports there are, and which actions, the oldest first."""
+    window = "..".join(moment.strftime("%Y-%m-%dT%H:%M:%S") for moment in WINDOW)
+    assert colonnade(folder, "report", "risk", "--window", window) == 0
+    actions = [entry.read(Action).action for entry in entries(folder, kind="action")]
+    return len(entries(folder, kind="report")), actions[::-1]
+
+
+def test_a_report_whose_action_was_not_carried_out_is_carried_on(tmp_path):
+    reported(tmp_path)
+    assert report(tmp_path) == (1, ["retrain", "promote"])
+    assert live(tmp_path) == "risk@2"
+    assert report(tmp_path) == (2, ["retrain", "promote", "retrain", "keep"])
+
+
+def test_an_action_that_was_decided_and_not_carried_out_is_carried_on(tmp_path):
+    reported(tmp_path)
+    decide(tmp_path)
+    assert report(tmp_path) == (1, ["retrain", "promote"])
+
+
+def test_a_report_is_made_anew_when_labels_have_come_since(tmp_path):
+    reported(tmp_path)
+    frame = pl.read_csv(tmp_path / "labels.csv").head(10)
+    frame.write_csv(tmp_path / "corrected.csv")
+    assert colonnade(tmp_path, "label", "risk", str(tmp_path / "corrected.csv")) == 0
+    assert report(tmp_path) == (2, ["retrain", "promote"])
+
+
+def test_a_report_on_another_window_is_made_anew(tmp_path):
+    reported(tmp_path)
+    assert colonnade(tmp_path, "report", "risk", "--window", "2013-02") == 0
+    assert len(entries(tmp_path, kind="report")) == 2
 
 
 def test_a_better_model_is_promoted_and_the_chain_can_be_followed(tmp_path):

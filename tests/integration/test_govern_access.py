@@ -32,6 +32,23 @@ def test_the_first_start_makes_the_administrator_and_shows_one_key(fresh):
     assert len(text) >= 35
 
 
+def test_the_key_is_shown_before_it_opens_anything(fresh):
+    """Who is killed in between has seen a void key, and the next start shows another."""
+    opened = []
+
+    def killed(text):
+        opened.append((text, fresh.people.keys()))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        access.first_start(fresh, killed)
+    ((void, keys_then),) = opened
+    assert keys_then == fresh.people.keys() == {}
+    text = access.first_start(fresh)
+    assert text != void
+    assert fresh.people.keys() == {_digest(text): "admin"}
+
+
 def test_the_second_start_changes_nothing(fresh):
     access.first_start(fresh)
     before = (fresh.people.keys(), fresh.ledger.unsealed())

@@ -180,6 +180,27 @@ def test_heads_whose_export_was_interrupted_are_exported_later(stores, append, t
     assert _exported(tmp_path) == [head.last for head in stores.ledger.heads()]
 
 
+def test_heads_of_a_sealer_that_was_killed_are_exported_by_the_next_process(
+    stores, open_again, append, tmp_path
+):
+    stores.sealer.seal()
+    whole = (tmp_path / "heads").read_bytes()
+    append()
+    stores.sealer.seal()
+    (tmp_path / "heads").write_bytes(whole)
+    assert open_again().sealer.seal() == 0
+    assert _exported(tmp_path) == [head.last for head in stores.ledger.heads()]
+
+
+def test_an_export_that_is_gone_is_not_made_again_before_something_is_sealed(
+    stores, open_again, tmp_path
+):
+    stores.sealer.seal()
+    (tmp_path / "heads").unlink()
+    open_again().sealer.seal()
+    assert not (tmp_path / "heads").exists()
+
+
 def test_a_long_export_is_continued_at_its_end(stores, append, tmp_path):
     for _ in range(150):  # more than what is read of the file's end
         append()

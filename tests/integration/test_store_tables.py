@@ -5,6 +5,7 @@ import hashlib
 import os
 import time
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -29,6 +30,21 @@ def test_appending_and_replacing_make_versions_that_stay_readable(tables):
     assert tables.write("t", ROWS.head(1), "replace", "three") == 2
     assert [tables.rows("t", version) for version in range(3)] == [2, 4, 1]
     assert_frame_equal(tables.scan("t", 0).collect(), ROWS)
+
+
+def test_a_version_is_made_to_last_with_every_file_that_it_added(tables, tmp_path, monkeypatch):
+    synced = []
+    names = Path("/proc/self/fd")
+    monkeypatch.setattr("os.fsync", lambda fd: synced.append((names / str(fd)).readlink()))
+    for version in (0, 1):
+        tables.write("t", ROWS, "append", "")
+        synced.clear()
+        tables.settle("t", version, version - 1)
+        root = tmp_path / "tables" / "t"
+        parts = [root / part for part in tables.parts("t", version, version - 1)]
+        log = root / "_delta_log"
+        assert synced == [*parts, log / f"{version:020}.json", log, root, root.parent]
+        assert len(parts) == 1
 
 
 def test_no_rows_are_rows_too(tables):

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from colonnade.cli.main import COMMANDS, colonnade, run
+from colonnade.wiring import create
 
 PROJECT = "import colonnade as co\nproject = co.Project('p')\n"
 SETTINGS = 'key_file = "root.key"\nheads_file = "heads"\n[project]\nname = "p"\nid = "i"\n'
@@ -200,6 +201,18 @@ def test_a_new_project_is_made_once_and_runs_from_the_start(capsys, tmp_path, mo
     assert "my_project_model" in capsys.readouterr().out
     assert "CN-SETTINGS-003" in failed(capsys, "init", str(tmp_path / "My-Project"))
     assert "CN-NAME-001" in failed(capsys, "init", str(tmp_path / "2nd"))
+
+
+def test_a_project_that_was_begun_and_never_started_is_carried_on_by_init(
+    capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    create(tmp_path / "begun", "mine")
+    assert run(["init", str(tmp_path / "begun")]) == 0
+    shown = capsys.readouterr().out
+    assert "project mine in" in shown
+    assert "shown this once: cn_" in shown
+    assert "CN-SETTINGS-003" in failed(capsys, "init", str(tmp_path / "begun"))
 
 
 def test_what_is_there_already_is_not_written_over_by_init(capsys, tmp_path, monkeypatch):

@@ -40,9 +40,7 @@ def project_command(
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> R:
         folder = kwargs.pop("folder")
-        with open_workspace(Path(str(folder))) as workspace:
-            if workspace.first_key is not None:
-                click.echo(first_key(workspace.first_key), err=True)
+        with open_workspace(Path(str(folder)), lambda key: first_key(key, err=True)) as workspace:
             return function(workspace, *args, **kwargs)
 
     return command
@@ -54,9 +52,9 @@ def json_option(function: Callable[P, R]) -> Callable[P, R]:
     return option(function)
 
 
-def first_key(key: str) -> str:
-    """What is said once about the administrator's key."""
-    return f"The administrator's API key, shown this once: {key}"
+def first_key(key: str, *, err: bool = False) -> None:
+    """Show the administrator's key, the one time that it can be."""
+    click.echo(f"The administrator's API key, shown this once: {key}", err=err)
 
 
 def as_json(command: str, body: object) -> None:

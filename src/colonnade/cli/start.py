@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from colonnade.cli import render
-from colonnade.wiring import create, open_workspace
+from colonnade.wiring import SETTINGS, create, open_workspace, there_already
 
 _PROJECT: Final = '''"""What this project declares. `colonnade run` carries it out."""
 
@@ -44,16 +44,17 @@ project.deploy({name}_model, retrain="auc < 0.60 or drift")
 def init(folder: Path, name: str | None) -> None:
     """Make a new project: settings, a first project.py, keys and an administrator.
 
+    One that was begun and not finished is carried on.
+
     Example: colonnade init my_project
     """
     folder = folder.resolve()
     name = name or re.sub(r"[^a-z0-9_]", "_", folder.name.lower())
-    create(folder, name)
-    if not (folder / "project.py").exists():
-        (folder / "project.py").write_text(_PROJECT.format(name=name))
+    if not (folder / SETTINGS).exists():
+        create(folder, name, files={"project.py": _PROJECT.format(name=name)})
     (folder / "landing").mkdir(exist_ok=True)
-    with open_workspace(folder) as workspace:
-        click.echo(f"project {name} in {folder}")
-        if workspace.first_key is not None:
-            click.echo(render.first_key(workspace.first_key))
+    with open_workspace(folder, render.first_key) as workspace:
+        if workspace.first_key is None:
+            raise there_already(folder)
+        click.echo(f"project {workspace.settings.project.name} in {folder}")
     click.echo("next: put CSV files into landing/, adapt project.py, then: colonnade run")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from colonnade.base.errors import NotFoundError, RefusedError
@@ -17,11 +18,16 @@ ADMIN: Final = Actor("admin", frozenset[Role]({"admin"}))
 ENDPOINT: Final = Actor("endpoint", frozenset[Role]({"service"}))
 
 
-def first_start(stores: Stores) -> str | None:
+def first_start(stores: Stores, show: Callable[[str], None] = lambda _: None) -> str | None:
     """Make the local administrator and its API key; None where that was done before.
 
+    Args:
+        stores: of a project that may be new.
+        show: told the key's text before the key opens anything: who is killed in between has
+            seen a key that is void, and the next start shows another.
+
     Returns:
-        The key's text. It is shown once: only its digest is kept.
+        The key's text. Only its digest is kept.
 
     Raises:
         RefusedError: CN-KEYS-005, the ledger was begun with other root keys.
@@ -42,6 +48,7 @@ def first_start(stores: Stores) -> str | None:
         text = _new_key()
         identifier = stores.people.add_key(connection, ADMIN.name, _digest(text))
         change.append("create", Ref("key", identifier), {"actor": ADMIN.name})
+        show(text)
     return text
 
 

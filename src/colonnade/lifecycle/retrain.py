@@ -10,15 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from colonnade.base import ids
+from colonnade.base import clock, ids
 from colonnade.base.errors import ColonnadeError, NotFoundError
 from colonnade.base.text import closest
 from colonnade.govern.session import Session
 from colonnade.lifecycle import pipeline, promote
+from colonnade.monitor.join import Window
 from colonnade.project import Endpoint, Model, Project
 from colonnade.records.action import Action
 from colonnade.records.entry import Entry
 from colonnade.records.job import Job
+from colonnade.records.prediction import labels_of, predictions_of
 from colonnade.records.ref import Ref, parse
 from colonnade.records.report import Report
 from colonnade.train import fit
@@ -26,8 +28,34 @@ from colonnade.train import fit
 JOB: Final = "retrain"
 
 
+def interrupted(session: Session, endpoint: str, window: Window) -> Entry | None:
+    """The newest report, where its action is not carried out and a new one would say the same.
+
+    Whoever made it was killed, or asked for no action: it is carried on, not made again.
+    """
+    newest = session.newest("report", endpoint)
+    if newest is None or newest.read(Report).window != tuple(map(clock.stamp, window)):
+        return None
+    tables = [session.newest("table", of(endpoint)) for of in (predictions_of, labels_of)]
+    known = {ref for ref in newest.made_from if ref.startswith("table/")}
+    if known != {table.subject for table in tables if table is not None}:
+        return None
+    key = _key(endpoint, newest)
+    waits = any(job.key == key and job.state != "failed" for job in session.open_jobs())
+    return newest if waits or _decision(session, newest) is None else None
+
+
+def _decision(session: Session, report: Entry) -> Entry | None:
+    found = session.made_from(report.subject)
+    return next((entry for entry in found if entry.verb == "decide"), None)
+
+
+def _key(endpoint: str, report: Entry) -> str:
+    return f"{JOB}/{endpoint}/{report.ref.version}"
+
+
 def decide(session: Session, endpoint: Endpoint, table: str, report: Entry) -> Entry:
-    """Ask an endpoint's trigger of a report and record the answer.
+    """Ask an endpoint's trigger of a report and record the answer; a report is asked once.
 
     Args:
         session: whose actor may report.
@@ -38,6 +66,9 @@ def decide(session: Session, endpoint: Endpoint, table: str, report: Entry) -> E
     Returns:
         The entry of the action: ``none``, or ``retrain`` with its job enqueued.
     """
+    known = _decision(session, report)
+    if known is not None:
+        return known
     facts = report.read(Report).facts
     holds = None if endpoint.retrain is None else endpoint.retrain.holds(facts)
     live = promote.live(session, endpoint.name)
@@ -56,7 +87,7 @@ def decide(session: Session, endpoint: Endpoint, table: str, report: Entry) -> E
         entry = change.append("decide", subject, action, [report.subject])
         if holds:
             body = {"action": entry.subject, "endpoint": endpoint.name, "snapshot": snapshot}
-            change.enqueue(JOB, f"{JOB}/{endpoint.name}/{report.ref.version}", {**body}, entry)
+            change.enqueue(JOB, _key(endpoint.name, report), {**body}, entry)
     return entry
 
 

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -56,6 +57,7 @@ class Sealer:
         self._signer = signer
         self._owner = owner
         self._export = export
+        self._whole = False  # whether this process knows that no killed one left heads behind
 
     def seal(self) -> int:
         """Seal everything that waits; returns how many entries that were.
@@ -71,8 +73,9 @@ class Sealer:
                 if lease:
                     leases.release(connection, lease)
             total += count
-        if total:
+        if total or (not self._whole and self._export.exists()):  # one that is gone is missed
             self.export()
+        self._whole = True
         return total
 
     def export(self) -> None:
@@ -98,6 +101,12 @@ class Sealer:
                 "with COLONNADE_HEADS_FILE; the entries are sealed",
             ) from error
 
+    def _touch(self) -> None:
+        """Make the file before there is a head: from then on, one that is not there is gone."""
+        with suppress(OSError):  # `export` says what is wrong with the place
+            self._export.parent.mkdir(parents=True, exist_ok=True)
+            self._export.touch()
+
     def _newer(self, last: int) -> list[str]:
         query = sa.select(heads.c.head).where(heads.c.last > last).order_by(heads.c.last)
         with self._database.read() as connection:
@@ -122,6 +131,8 @@ class Sealer:
             .order_by(entries.c.seq.desc())
             .limit(1)
         ).first()
+        if tail is None:
+            self._touch()
         seq, prev = (tail.seq, tail.hash) if tail else (0, GENESIS)
         sealed = list(_chain(batch, seq, prev))
         connection.execute(

@@ -16,6 +16,7 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
 
 from colonnade.base.errors import UsageError
+from colonnade.store import durable
 
 _Filters = list[tuple[str, str, object]] | list[list[tuple[str, str, object]]]
 DRAFT: Final = "colonnade"
@@ -110,6 +111,15 @@ class Tables:
         table = DeltaTable(self._path(name))
         table.restore(to, commit_properties=_properties(draft), post_commithook_properties=_KEEP)
         return DeltaTable(self._path(name)).version()
+
+    def settle(self, name: str, delta_version: int, parent: int = -1) -> None:
+        """Make a version outlast a power cut: Delta leaves its files to the kernel."""
+        root = self._path(name)
+        log = root / "_delta_log"
+        added = self._files(name, delta_version) - self._files(name, parent)
+        commit = log / f"{delta_version:020}.json"
+        for path in (*map(Path, sorted(added)), commit, log, root, self._root):
+            durable.sync(path)
 
     def parts(self, name: str, delta_version: int, parent: int = -1) -> dict[str, str]:
         """SHA-256 of every data file that a version has and `parent` had not, by relative path."""
