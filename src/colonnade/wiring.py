@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -24,7 +25,7 @@ from colonnade.govern import access, audit
 from colonnade.govern.session import Session
 from colonnade.govern.stores import Stores, open_stores
 from colonnade.project import Project
-from colonnade.store import keys
+from colonnade.store import keys, sources
 
 SETTINGS: Final = "colonnade.toml"
 STATE: Final = ".colonnade"
@@ -177,6 +178,15 @@ def open_workspace(folder: Path) -> Workspace:
     url = settings.database_url or f"sqlite:///{state / 'meta.db'}"
     stores = open_stores(url, state, key_file(folder, settings), heads_file(folder, settings))
     return Workspace(folder, settings, stores, access.first_start(stores))
+
+
+def open_data(path: Path) -> tuple[str, pl.LazyFrame]:
+    """A file that is in no project yet: how its kind of names ends, and its rows.
+
+    Raises:
+        UsageError: CN-SOURCE-002 to 004, it cannot be read.
+    """
+    return sources.check_format(path), sources.open_file(path, ())
 
 
 def create(folder: Path, name: str, extra: str = "") -> None:

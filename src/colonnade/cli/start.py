@@ -1,59 +1,160 @@
-"""``init``: a new project that runs."""
+"""``init``: a new project that runs, blank or of an own file."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 from pathlib import Path
 from typing import Final
 
 import click
 
-from colonnade.cli import render
-from colonnade.wiring import create, open_workspace
+from colonnade.base.errors import UsageError
+from colonnade.cli import render, template
+from colonnade.lifecycle import starter
+from colonnade.records.outline import Outline
+from colonnade.wiring import Workspace, create, open_data, open_workspace
 
-_PROJECT: Final = '''"""What this project declares. `colonnade run` carries it out."""
-
-from __future__ import annotations
-
-import polars as pl
-from sklearn.linear_model import LogisticRegression
-
-import colonnade as co
-
-project = co.Project("{name}")
-project.source("rows", "landing/*.csv")
-
-
-@project.table(key="id", time="at")
-def examples(rows: pl.LazyFrame) -> pl.LazyFrame:
-    return rows
-
-
-@project.model(label="label", features=["x"], gates=["auc >= 0.60", "auc > champion"])
-def {name}_model(examples: co.TrainingSet) -> LogisticRegression:
-    return LogisticRegression().fit(examples.X, examples.y)
-
-
-project.deploy({name}_model, retrain="auc < 0.60 or drift")
-'''
+COPY_BYTES: Final = 2**30
+LANDING: Final = "landing"
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--name", help="Default: the folder's name.")
-def init(folder: Path, name: str | None) -> None:
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="An own file (.csv, .csv.zip, .parquet) to make the project of.",
+)
+@click.option("--label", metavar="COLUMN", help="The column of the file to predict.")
+@click.option("--key", metavar="COLUMN", multiple=True, help="What tells its rows apart.")
+@click.option("--time", metavar="COLUMN", help="When they happened.")
+def init(
+    folder: Path | None,
+    name: str | None,
+    data: Path | None,
+    label: str | None,
+    key: tuple[str, ...],
+    time: str | None,
+) -> None:
     """Make a new project: settings, a first project.py, keys and an administrator.
 
-    Example: colonnade init my_project
+    With --data and --label it is a project of an own file: what its columns are good for is
+    decided from all its rows and said. FOLDER is then called like the file if it is not given.
+
+    Example: colonnade init --data credit.csv --label status
     """
-    folder = folder.resolve()
+    if data is None:
+        if label or key or time:
+            raise click.UsageError("--label, --key and --time speak of a file: give it with --data")
+        if folder is None:
+            raise click.UsageError("name the FOLDER of the project, or a file with --data")
+        _blank(folder.resolve(), name)
+    elif label is None:
+        raise click.UsageError("--data needs --label: the column to predict")
+    else:
+        wishes = starter.Wishes(label=label, key=key, time=time)
+        _of_file(folder, name, data.absolute(), wishes)
+
+
+def _blank(folder: Path, name: str | None) -> None:
     name = name or re.sub(r"[^a-z0-9_]", "_", folder.name.lower())
     create(folder, name)
     if not (folder / "project.py").exists():
-        (folder / "project.py").write_text(_PROJECT.format(name=name))
-    (folder / "landing").mkdir(exist_ok=True)
+        (folder / "project.py").write_text(template.BLANK.format(name=name))
+    (folder / LANDING).mkdir(exist_ok=True)
     with open_workspace(folder) as workspace:
         click.echo(f"project {name} in {folder}")
         if workspace.first_key is not None:
             click.echo(render.first_key(workspace.first_key))
     click.echo("next: put CSV files into landing/, adapt project.py, then: colonnade run")
+
+
+def _of_file(folder: Path | None, name: str | None, data: Path, wishes: starter.Wishes) -> None:
+    """Decide, then write: what is refused leaves nothing behind."""
+    suffix, rows = open_data(data)
+    called = template.slug(data.name.removesuffix(suffix), "data")
+    where = Path(called) if folder is None else folder
+    folder = where.resolve()
+    name = name or (
+        called if where == Path(called) else re.sub(r"[^a-z0-9_]", "_", folder.name.lower())
+    )
+    _check_room(folder, data)
+    outline = starter.outline(data.name, rows, wishes)
+    create(folder, name)
+    (folder / "project.py").write_text(
+        template.text(name, data.name, suffix, outline), encoding="utf-8"
+    )
+    _land(folder / LANDING, data)
+    with open_workspace(folder) as workspace:
+        _say(workspace, data.name, outline)
+        _say_next(workspace, where, outline)
+
+
+def _check_room(folder: Path, data: Path) -> None:
+    """Before anything is written.
+
+    Raises:
+        UsageError: CN-SETTINGS-003, there is a project; CN-INIT-005, the file is too large to copy.
+    """
+    if (folder / "project.py").exists():
+        raise UsageError(
+            "CN-SETTINGS-003", f"{folder} has a project.py already", "choose another folder"
+        )
+    size = data.stat().st_size
+    if size > COPY_BYTES:
+        raise UsageError(
+            "CN-INIT-005",
+            f"{data.name} has {size / 2**30:.1f} GiB; a first file is copied and read as a whole, "
+            f"so it may have {COPY_BYTES / 2**30:.0f} GiB at most",
+            "begin with a part of its rows; later ones land beside it, file by file",
+        )
+
+
+def _land(landing: Path, data: Path) -> None:
+    landing.mkdir(exist_ok=True)
+    if not (landing / data.name).exists():
+        shutil.copyfile(data, landing / data.name)
+
+
+def _say(workspace: Workspace, file: str, outline: Outline) -> None:
+    """What was decided, a line each."""
+    click.echo(f"project {workspace.settings.project.name} in {workspace.folder}")
+    click.echo(f"  data      {outline.rows:,} rows of {file}, copied to {LANDING}/")
+    kinds = f"{outline.task}: {', '.join(outline.classes[:8])}" if outline.classes else outline.task
+    more = f" and {len(outline.classes) - 8} more" if len(outline.classes) > 8 else ""
+    click.echo(f"  label     {outline.label} ({kinds}{more})")
+    if outline.unlabelled:
+        click.echo(f"            {outline.unlabelled:,} rows have none; they teach nothing")
+    if outline.rare:
+        rare = ", ".join(map(str, outline.rare[:5])) + (", …" if len(outline.rare) > 5 else "")
+        click.echo(f"            rows with {rare} are left out: too few to learn from")
+    how = "the newest fifth" if outline.time else "a random fifth"
+    click.echo(f"  key       {', '.join(outline.key) or 'none'}: {outline.why_key}")
+    click.echo(
+        f"  time      {outline.time or 'none'}: {outline.why_time}; {how} of the rows judges"
+    )
+    click.echo(f"  features  {len(outline.features)}: {', '.join(outline.features)}")
+    for column, reason in outline.left_out.items():
+        click.echo(f"  left out  {column}: {reason}")
+    click.echo("  All this stands in project.py: it is yours now, change what you know better.")
+
+
+def _say_next(workspace: Workspace, where: Path, outline: Outline) -> None:
+    key = workspace.first_key or "cn_…"
+    click.echo("")
+    click.echo("The administrator's API key is shown this once. Next:")
+    click.echo("")
+    example = render.curl(
+        workspace.settings.serving, template.model_name(outline), outline.features
+    )
+    for line in (
+        f"cd {shlex.quote(str(where))}",
+        f"export KEY={key}",
+        "colonnade run",
+        "colonnade up &",
+        *example.splitlines(),
+    ):
+        click.echo(f"  {line}")
