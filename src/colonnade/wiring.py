@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,12 +19,13 @@ from pydantic_settings import (
 )
 
 from colonnade.base import ids
-from colonnade.base.errors import NotFoundError, UsageError
+from colonnade.base.errors import NotFoundError, RefusedError, UsageError
 from colonnade.base.text import check_name
 from colonnade.compute import code
 from colonnade.govern import access, audit
 from colonnade.govern.session import Session
 from colonnade.govern.stores import Stores, open_stores
+from colonnade.lifecycle.doctor import Places
 from colonnade.project import Project
 from colonnade.store import keys, sources
 
@@ -92,13 +94,10 @@ def read_settings(folder: Path) -> Settings:
             "go into a project's folder, or make one: colonnade init my_project",
         )
     try:
-        return Settings(**TomlConfigSettingsSource(Settings, path)())
-    except (ValidationError, ValueError) as error:
-        raise UsageError(
-            "CN-SETTINGS-002",
-            f"{SETTINGS} cannot be used: {_first_problem(error)}",
-            "mend the setting; docs/settings.md lists them all",
-        ) from error
+        values = TomlConfigSettingsSource(Settings, path)()
+    except ValueError as error:
+        raise _wrong_setting(error) from error
+    return _settings(values)
 
 
 @dataclass
@@ -161,6 +160,7 @@ def open_workspace(folder: Path) -> Workspace:
         NotFoundError: CN-SETTINGS-001.
         UsageError: CN-SETTINGS-002; CN-SETTINGS-004, tables cannot be kept in this folder.
         UnavailableError: CN-KEYS-001, the keys are gone; CN-DATABASE-002.
+        RefusedError: CN-LEDGER-002, the database is gone.
     """
     folder = folder.resolve()
     settings = read_settings(folder)
@@ -175,8 +175,16 @@ def open_workspace(folder: Path) -> Workspace:
         keys.make(key_file(folder, settings))  # before the folder, which says that this was done
         state.mkdir(exist_ok=True)
         (state / ".gitignore").write_text("*\n")
-    url = settings.database_url or f"sqlite:///{state / 'meta.db'}"
+    url = _database_url(folder, settings)
+    known = _exports(heads_file(folder, settings))  # before the database: it is behind that one
     stores = open_stores(url, state, key_file(folder, settings), heads_file(folder, settings))
+    if known and stores.people.actor(access.ADMIN.name) is None:
+        raise RefusedError(
+            "CN-LEDGER-002",
+            f"the database of {folder} is new, and {heads_file(folder, settings)} names signed "
+            "heads of its ledger: it was deleted, or the settings name another one",
+            "put the database back from your backup; to begin anew, move that file away",
+        )
     return Workspace(folder, settings, stores, access.first_start(stores))
 
 
@@ -187,6 +195,30 @@ def open_data(path: Path) -> tuple[str, pl.LazyFrame]:
         UsageError: CN-SOURCE-002 to 004, it cannot be read.
     """
     return sources.check_format(path), sources.open_file(path, ())
+
+
+def places(folder: Path) -> Places:
+    """Where a project's things lie, or those of a project that would be made in `folder`.
+
+    Raises:
+        UsageError: CN-SETTINGS-002, a setting is wrong.
+    """
+    folder = folder.resolve()
+    made = (folder / SETTINGS).is_file()
+    settings = (
+        read_settings(folder) if made else _settings({"project": {"name": "new", "id": "new"}})
+    )
+    return Places(
+        folder=folder,
+        made=made,
+        opened=(folder / STATE).is_dir(),
+        database_url=_database_url(folder, settings),
+        key_file=key_file(folder, settings),
+        heads_file=heads_file(folder, settings),
+        spool=folder / STATE / "spool",
+        host=settings.serving.host,
+        port=settings.serving.port,
+    )
 
 
 def create(folder: Path, name: str, extra: str = "") -> None:
@@ -219,6 +251,33 @@ def _place(folder: Path, setting: Path | None, project: str, suffix: str) -> Pat
     if setting is not None:
         return folder / setting.expanduser()
     return Path.home() / ".config" / "colonnade" / f"{project}{suffix}"
+
+
+def _database_url(folder: Path, settings: Settings) -> str:
+    return settings.database_url or f"sqlite:///{folder / STATE / 'meta.db'}"
+
+
+def _exports(heads: Path) -> bool:
+    """Whether heads were exported to this file; one that cannot be read is told when it is used."""
+    try:
+        return heads.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _wrong_setting(error) from error
+
+
+def _wrong_setting(error: ValueError) -> UsageError:
+    return UsageError(
+        "CN-SETTINGS-002",
+        f"{SETTINGS} cannot be used: {_first_problem(error)}",
+        "mend the setting; docs/settings.md lists them all",
+    )
 
 
 def _first_problem(error: ValueError) -> str:

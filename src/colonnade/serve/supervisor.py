@@ -97,7 +97,9 @@ class Supervisor:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._listener = _bind(options)
+        self._listener = bind(
+            options.host, options.port, guarded=bool(options.tls) or options.plain_text
+        )
         self._places = [_Place(number) for number in range(options.workers)]
         self._live: dict[str, control.Load] = {}
         self._metrics = tempfile.mkdtemp(prefix="colonnade-") if options.workers > 1 else None
@@ -269,20 +271,31 @@ def _refusal(
     )
 
 
-def _bind(options: Options) -> socket.socket:
-    if not (options.tls or options.plain_text or _is_loopback(options.host)):
+def bind(host: str, port: int, *, guarded: bool) -> socket.socket:
+    """Listen where endpoints answer.
+
+    Args:
+        host: the address.
+        port: 0 takes a free one.
+        guarded: whether TLS keeps what crosses a public address, here or before us.
+
+    Raises:
+        UnavailableError: CN-SERVE-001, the address is taken or is not ours.
+        RefusedError: CN-SERVE-002, plain HTTP on a public address.
+    """
+    if not (guarded or _is_loopback(host)):
         raise RefusedError(
             "CN-SERVE-002",
-            f"{options.host} is a public address, and keys would cross it unencrypted",
+            f"{host} is a public address, and keys would cross it unencrypted",
             "give a certificate, or bind 127.0.0.1",
         )
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((options.host, options.port), family=family, backlog=BACKLOG)
-    except OSError as error:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
         raise UnavailableError(
             "CN-SERVE-001",
-            f"{options.host}:{options.port} cannot be bound: {error.strerror}",
+            f"{host}:{port} cannot be bound: {getattr(error, 'strerror', None) or error}",
             "stop what listens there, or choose another port",
         ) from error
 
