@@ -65,7 +65,7 @@ def curl(settings: ServingSettings, endpoint: str, example: Mapping[str, object]
     host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host  # noqa: S104
     body = json.dumps({"rows": [example]}, ensure_ascii=False)
     return (
-        'curl --retry 9 --retry-connrefused -H "x-api-key: $KEY" \\\n'
+        'curl -sS --retry 9 --retry-connrefused -H "x-api-key: $KEY" \\\n'
         f"    {host}:{settings.port}/v1/endpoints/{endpoint}/predict \\\n"
         f"    -d {shlex.quote(body)}"
     )

@@ -164,25 +164,22 @@ def _body(source: str, outline: Outline) -> Iterator[str]:
     label = _quoted(outline.label)
     steps = []
     if outline.untimed:
-        steps.append(
-            (
-                f"{outline.untimed:,} rows have no time",
-                f".drop_nulls({_quoted(outline.time or '')})",
-            )
-        )
-    if outline.rare:
-        steps.append(("", f".filter(~pl.col({label}).is_in(RARE))"))
+        time = _quoted(outline.time or "")
+        steps.append((f"{outline.untimed:,} rows have no time.", f".drop_nulls({time})"))
     if outline.cast:
         what = "a class" if outline.cast == "Int64" else "a value, not a class"
-        steps.append(
-            (f"a number that is {what}", f".with_columns(pl.col({label}).cast(pl.{outline.cast}))")
-        )
+        change = f".with_columns(pl.col({label}).cast(pl.{outline.cast}))"
+        steps.append((f"A number that is {what}.", change))
+    if outline.rare:
+        steps.append(("", f".filter(~pl.col({label}).is_in(RARE))"))
     if not steps:
         yield f"    return {source}"
         return
     yield f"    rows = {source}"
     for comment, step in steps:
-        yield f"    rows = rows{step}" + (f"  # {comment}" if comment else "")
+        if comment:
+            yield f"    # {comment}"
+        yield f"    rows = rows{step}"
     yield "    return rows"
 
 
@@ -219,8 +216,13 @@ def _why(chosen: object, why: str) -> str:
 
 
 def _quoted(value: Value) -> str:
-    """A value as Python writes it, texts in double quotes."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    """A value as a formatter writes it: texts in double quotes, unless they hold some."""
+    if not isinstance(value, str):
+        return repr(value)
+    text = json.dumps(value, ensure_ascii=False)
+    if '"' in value and "'" not in value:
+        return "'" + text[1:-1].replace('\\"', '"') + "'"
+    return text
 
 
 def _told(words: str) -> str:

@@ -18,7 +18,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +45,7 @@ SKEW_S: Final = 2.0
 LAUNCH_YEAR: Final = 2025
 _BYTES: Final = b"colonnade doctor"
 _PIN: Final = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
+_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
 _RIVAL: Final = """
 import fcntl, sqlite3, sys
 kind, path = sys.argv[1:]
@@ -81,19 +82,21 @@ def python(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
     return _ok("python", found)
 
 
-def packages(lock: Path) -> Finding:
-    """Whether what this release needs is installed, and as the project's lock file pins it."""
-    needed = [
-        re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
-        for line in importlib.metadata.requires("colonnade") or ()
-        if "extra ==" not in line
-    ]
+def packages(lock: Path, product: str = "colonnade") -> Finding:
+    """Whether what a product needs is installed, and as the project's lock file pins it."""
+    try:
+        requirements = importlib.metadata.requires(product) or []
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(
+            check="packages", state="untried", found=f"{product} runs without being installed"
+        )
+    needed = [_NAME.split(line, maxsplit=1)[0] for line in requirements if "extra ==" not in line]
     lacking = [name for name in needed if _version(name) is None]
     if lacking:
         return _problem(
             "packages", f"not installed: {', '.join(lacking)}", "install colonnade again"
         )
-    found = f"{len(needed)} that colonnade needs are installed"
+    found = f"{len(needed)} that {product} needs are installed"
     if not lock.is_file():
         return _ok("packages", found)
     pins = _PIN.findall(lock.read_text(encoding="utf-8", errors="replace"))
@@ -161,7 +164,8 @@ def file_system(folder: Path, mounts: str) -> Finding:
 
 def files(folder: Path) -> Finding:
     """Write, fsync, rename, hard link and shared memory, each tried in a file of its own."""
-    with _tried("files", folder) as (scratch, findings):
+
+    def attempt(scratch: Path) -> Finding:
         first = scratch / "first"
         durable.write(first, _BYTES)  # temporary name, fsync, rename, fsync of the folder
         os.link(first, scratch / "second")
@@ -169,9 +173,10 @@ def files(folder: Path) -> Finding:
             shared[:1] = b"C"
             shared.flush()
         if (scratch / "second").read_bytes() != b"C" + _BYTES[1:]:
-            raise OSError(None, "what was written through shared memory is not read back")
-        findings.append(_ok("files", "write, fsync, rename, hard link and shared memory work"))
-    return findings[0]
+            return _problem("files", "shared memory is not what is read back", "use a local disk")
+        return _ok("files", "write, fsync, rename, hard link and shared memory work")
+
+    return _tried("files", folder, attempt)
 
 
 def locks(folder: Path, *, hold: bool = True) -> Finding:
@@ -181,26 +186,17 @@ def locks(folder: Path, *, hold: bool = True) -> Finding:
         folder: where the lock's file is made.
         hold: False leaves the lock free, which the second process must see as well.
     """
-    with _tried("locks", folder) as (scratch, findings):
+
+    def attempt(scratch: Path) -> Finding:
         path = scratch / "lock"
         path.touch()
-        lost = []
-        for kind in ("flock", "lockf"):
-            with path.open("r+b") as file:
-                if hold:
-                    getattr(fcntl, kind)(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _rival(kind, path) != "held":
-                    lost.append(kind)
-        findings.append(
-            _problem(
-                "locks",
-                f"a second process passes over {' and '.join(lost)}: two writers would meet",
-                "use a local disk",
-            )
-            if lost
-            else _ok("locks", "a second process waits for flock and for lockf")
-        )
-    return findings[0]
+        lost = [kind for kind in ("flock", "lockf") if not _kept(kind, path, hold=hold)]
+        if lost:
+            found = f"a second process passes over {' and '.join(lost)}: two writers would meet"
+            return _problem("locks", found, "use a local disk")
+        return _ok("locks", "a second process waits for flock and for lockf")
+
+    return _tried("locks", folder, attempt)
 
 
 def sqlite(folder: Path, name: str = "probe.db") -> Finding:
@@ -210,10 +206,11 @@ def sqlite(folder: Path, name: str = "probe.db") -> Finding:
         folder: where the database is made.
         name: of its file.
     """
-    with _tried("sqlite", folder) as (scratch, findings):
-        path = name if name == ":memory:" else str(scratch / name)
-        findings.append(_try_sqlite(path))
-    return findings[0]
+
+    def attempt(scratch: Path) -> Finding:
+        return _try_sqlite(name if name == ":memory:" else str(scratch / name))
+
+    return _tried("sqlite", folder, attempt)
 
 
 def disk(folder: Path, least: int = MIN_FREE_BYTES, enough: int = ENOUGH_BYTES) -> Finding:
@@ -240,45 +237,49 @@ def clock_of(folder: Path, newest: str | None) -> Finding:
     mend = "set the clock: timedatectl set-ntp true"
     if clock.now().year < LAUNCH_YEAR:
         return _problem("clock", f"it says {clock.stamp(clock.now())}", mend)
-    with _tried("clock", folder) as (scratch, findings):
+
+    def attempt(scratch: Path) -> Finding:
         (scratch / "now").touch()
         ahead_s = (scratch / "now").stat().st_mtime - clock.now_s()
-        told = "it agrees with the file system's"
         if abs(ahead_s) > SKEW_S:
-            findings.append(
-                _problem("clock", f"the file system's is {ahead_s:+.0f} s away from it", mend)
-            )
-        elif newest and (behind_s := clock.instant(newest).timestamp() - clock.now_s()) > SKEW_S:
-            findings.append(
-                _problem("clock", f"the newest entry was made {behind_s:.0f} s from now", mend)
-            )
-        else:
-            findings.append(_ok("clock", told + (" and with the ledger" if newest else "")))
-    return findings[0]
+            return _problem("clock", f"the file system's is {ahead_s:+.0f} s away from it", mend)
+        if newest is None:
+            return _ok("clock", "it agrees with the file system's")
+        behind_s = clock.instant(newest).timestamp() - clock.now_s()
+        if behind_s > SKEW_S:
+            return _problem("clock", f"the newest entry was made {behind_s:.0f} s from now", mend)
+        return _ok("clock", "it agrees with the file system's and with the ledger")
+
+    return _tried("clock", folder, attempt)
 
 
 def place(check: str, file: Path) -> Finding:
     """Whether a file outside the project could be made where the settings want it."""
-    parent = existing(file.parent)
-    with _tried(check, parent) as (scratch, findings):
+
+    def attempt(scratch: Path) -> Finding:
         durable.write(scratch / file.name, _BYTES)
-        findings.append(_ok(check, f"{file.parent} can be written; {file.name} is not there yet"))
-    return findings[0]
+        return _ok(check, f"{file} is not there yet and can be made")
+
+    return _tried(check, file.parent, attempt)
 
 
-@contextlib.contextmanager
-def _tried(check: str, folder: Path) -> Iterator[tuple[Path, list[Finding]]]:
-    """A folder to try things in, gone afterwards; what the system refuses is a problem."""
-    findings: list[Finding] = []
+def _tried(check: str, folder: Path, attempt: Callable[[Path], Finding]) -> Finding:
+    """Try something in a folder that is gone afterwards; what the system refuses is a problem."""
     where = existing(folder)
     try:
         with tempfile.TemporaryDirectory(prefix=".colonnade-doctor-", dir=where) as scratch:
-            yield Path(scratch), findings
+            return attempt(Path(scratch))
     except (OSError, sqlite3.Error) as error:
         why = getattr(error, "strerror", None) or str(error)
-        findings[:] = [
-            _problem(check, f"{where}: {why}", "make the folder writable, or use another one")
-        ]
+        return _problem(check, f"{where}: {why}", "make the folder writable, or use another one")
+
+
+def _kept(kind: str, path: Path, *, hold: bool) -> bool:
+    """Whether another process is kept out by a lock of this kind."""
+    with path.open("r+b") as file:
+        if hold:
+            getattr(fcntl, kind)(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _rival(kind, path) == "held"
 
 
 def _try_sqlite(path: str) -> Finding:
