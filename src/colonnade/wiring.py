@@ -23,9 +23,9 @@ from colonnade.base.errors import NotFoundError, RefusedError, UsageError
 from colonnade.base.text import check_name
 from colonnade.compute import code
 from colonnade.govern import access, audit
+from colonnade.govern.health import Places
 from colonnade.govern.session import Session
 from colonnade.govern.stores import Stores, open_stores
-from colonnade.lifecycle.doctor import Places
 from colonnade.project import Project
 from colonnade.store import keys, sources
 

@@ -24,6 +24,26 @@ from colonnade.store.schema import entries, heads, leases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where a project's things lie, or would.
+
+    Attributes:
+        made: whether there is a project in the folder.
+        opened: whether a command has opened it once, so that keys and database must be there.
+    """
+
+    folder: Path
+    made: bool
+    opened: bool
+    database_url: str
+    key_file: Path
+    heads_file: Path
+    spool: Path
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What the database says, read in one transaction.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,32 +15,12 @@ from colonnade.base.errors import ColonnadeError, UnavailableError
 from colonnade.compute import code
 from colonnade.compute.task import LOCK
 from colonnade.govern import health, probe
-from colonnade.govern.health import Known
+from colonnade.govern.health import Known, Places
 from colonnade.records.finding import Finding
 from colonnade.serve import collect, segment, supervisor
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 _ASK_S: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """Where a project's things lie, or would.
-
-    Attributes:
-        made: whether there is a project in the folder.
-        opened: whether a command has opened it once, so that keys and database must be there.
-    """
-
-    folder: Path
-    made: bool
-    opened: bool
-    database_url: str
-    key_file: Path
-    heads_file: Path
-    spool: Path
-    host: str
-    port: int
 
 
 def examine(folder: Path, find: Callable[[Path], Places]) -> Iterator[Finding]:

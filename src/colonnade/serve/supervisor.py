@@ -28,6 +28,7 @@ from colonnade.serve.worker import WorkerProcess
 from colonnade.web.limits import Limits
 
 BACKLOG = 2048
+MAX_PORT = 65_535
 LOAD_S = 60.0
 STEADY_S = 10.0  # a worker that lived this long died of something new
 LONGEST_WAIT_S = 30.0
@@ -289,15 +290,21 @@ def bind(host: str, port: int, *, guarded: bool) -> socket.socket:
             f"{host} is a public address, and keys would cross it unencrypted",
             "give a certificate, or bind 127.0.0.1",
         )
+    if not 0 <= port <= MAX_PORT:  # the library would raise an error of another kind
+        raise _unbound(host, port, f"a port is a number from 0 to {MAX_PORT}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        raise UnavailableError(
-            "CN-SERVE-001",
-            f"{host}:{port} cannot be bound: {getattr(error, 'strerror', None) or error}",
-            "stop what listens there, or choose another port",
-        ) from error
+    except OSError as error:
+        raise _unbound(host, port, error.strerror or str(error)) from error
+
+
+def _unbound(host: str, port: int, why: str) -> UnavailableError:
+    return UnavailableError(
+        "CN-SERVE-001",
+        f"{host}:{port} cannot be bound: {why}",
+        "stop what listens there, or choose another port",
+    )
 
 
 def _is_loopback(host: str) -> bool:
