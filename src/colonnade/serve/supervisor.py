@@ -12,6 +12,7 @@ import signal
 import socket
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -103,6 +104,7 @@ class Supervisor:
         )
         self._places = [_Place(number) for number in range(options.workers)]
         self._live: dict[str, control.Load] = {}
+        self._entered = False  # whether workers are told to accept connections
         self._metrics = tempfile.mkdtemp(prefix="colonnade-") if options.workers > 1 else None
 
     @property
@@ -123,14 +125,21 @@ class Supervisor:
         """The process ids of the workers that run."""
         return [process.pid for process in self._running()]
 
-    def start(self) -> None:
+    def start(self, prepare: Callable[[], None] = lambda: None) -> None:
         """Start all workers and wait until they accept connections.
+
+        Args:
+            prepare: what is to be live by then; who asks earlier waits and is not turned away.
 
         Raises:
             UnavailableError: CN-SERVE-004, a worker does not come up.
         """
         for place in self._places:
             self._fill(place)
+        prepare()
+        self._entered = True
+        for process in self._running():
+            process.send(control.Enter(), LOAD_S)
         for process in self._running():
             process.await_entered(LOAD_S)
 
@@ -208,7 +217,8 @@ class Supervisor:
         for load in self._live.values():
             process.send(load, LOAD_S)
             process.send(control.Switch(load.endpoint, load.revision), LOAD_S)
-        process.send(control.Enter(), LOAD_S)
+        if self._entered:
+            process.send(control.Enter(), LOAD_S)
 
     def _bury(self, place: _Place, process: WorkerProcess) -> Death:
         process.close()
