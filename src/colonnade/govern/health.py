@@ -80,8 +80,9 @@ def look(url: str) -> Known | None:
     if name == "sqlite" and not (file and Path(file).exists()):
         return None
     dialect = database.DIALECTS[name]()
+    engine = dialect.engine(url)
     try:
-        with dialect.engine(url).connect() as connection, connection.begin() as transaction:
+        with engine.connect() as connection, connection.begin() as transaction:
             dialect.begin(connection, write=True)
             found = _known(connection)
             transaction.rollback()
@@ -92,6 +93,8 @@ def look(url: str) -> Known | None:
             "check that it is there, that this user may write it, that the disk has room "
             "and that no other command is stuck",
         ) from error
+    finally:
+        engine.dispose()
     return found
 
 
