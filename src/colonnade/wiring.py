@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -18,18 +19,19 @@ from pydantic_settings import (
 )
 
 from colonnade.base import ids
-from colonnade.base.errors import NotFoundError, UsageError
+from colonnade.base.errors import NotFoundError, RefusedError, UsageError
 from colonnade.base.text import check_name
 from colonnade.compute import code
 from colonnade.govern import access, audit
+from colonnade.govern.health import Places
 from colonnade.govern.session import Session
 from colonnade.govern.stores import Stores, open_stores
 from colonnade.project import Project
-from colonnade.store import durable, keys
+from colonnade.store import durable, keys, sources
 
 SETTINGS: Final = "colonnade.toml"
 STATE: Final = ".colonnade"
-_NO_FILES: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_FILES: Final[Mapping[str, str | Path]] = MappingProxyType({})
 
 
 class _Part(BaseModel):
@@ -93,13 +95,10 @@ def read_settings(folder: Path) -> Settings:
             "go into a project's folder, or make one: colonnade init my_project",
         )
     try:
-        return Settings(**TomlConfigSettingsSource(Settings, path)())
-    except (ValidationError, ValueError) as error:
-        raise UsageError(
-            "CN-SETTINGS-002",
-            f"{SETTINGS} cannot be used: {_first_problem(error)}",
-            "mend the setting; docs/settings.md lists them all",
-        ) from error
+        values = TomlConfigSettingsSource(Settings, path)()
+    except ValueError as error:
+        raise _wrong_setting(error) from error
+    return _settings(values)
 
 
 @dataclass
@@ -169,6 +168,7 @@ def open_workspace(folder: Path, show: Callable[[str], None] = lambda _: None) -
         NotFoundError: CN-SETTINGS-001.
         UsageError: CN-SETTINGS-002; CN-SETTINGS-004, tables cannot be kept in this folder.
         UnavailableError: CN-KEYS-001, the keys are gone; CN-DATABASE-002.
+        RefusedError: CN-LEDGER-002, the database is gone.
     """
     folder = folder.resolve()
     settings = read_settings(folder)
@@ -184,9 +184,12 @@ def open_workspace(folder: Path, show: Callable[[str], None] = lambda _: None) -
         state.mkdir(exist_ok=True)
     if not (state / ".gitignore").exists():
         durable.write(state / ".gitignore", b"*\n")
-    url = settings.database_url or f"sqlite:///{state / 'meta.db'}"
+    url = _database_url(folder, settings)
+    known = _exports(heads_file(folder, settings))  # before the database: it is behind that one
     stores = open_stores(url, state, key_file(folder, settings), heads_file(folder, settings))
     try:
+        if known:
+            _check_not_new(stores, folder, heads_file(folder, settings))
         first_key = access.first_start(stores, show)
     except BaseException:
         stores.database.close()
@@ -194,14 +197,59 @@ def open_workspace(folder: Path, show: Callable[[str], None] = lambda _: None) -
     return Workspace(folder, settings, stores, first_key)
 
 
-def create(folder: Path, name: str, extra: str = "", files: Mapping[str, str] = _NO_FILES) -> None:
+def _check_not_new(stores: Stores, folder: Path, heads: Path) -> None:
+    if stores.people.actor(access.ADMIN.name) is None:
+        raise RefusedError(
+            "CN-LEDGER-002",
+            f"the database of {folder} is new, and {heads} names signed heads of its ledger: it "
+            "was deleted, or the settings name another one",
+            "put the database back from your backup; to begin anew, move that file away",
+        )
+
+
+def open_data(path: Path) -> tuple[str, pl.LazyFrame]:
+    """A file that is in no project yet: how its kind of names ends, and its rows.
+
+    Raises:
+        UsageError: CN-SOURCE-002 to 004, it cannot be read.
+    """
+    return sources.check_format(path), sources.open_file(path, ())
+
+
+def places(folder: Path) -> Places:
+    """Where a project's things lie, or those of a project that would be made in `folder`.
+
+    Raises:
+        UsageError: CN-SETTINGS-002, a setting is wrong.
+    """
+    folder = folder.resolve()
+    made = (folder / SETTINGS).is_file()
+    settings = (
+        read_settings(folder) if made else _settings({"project": {"name": "new", "id": "new"}})
+    )
+    return Places(
+        folder=folder,
+        made=made,
+        opened=(folder / STATE).is_dir(),
+        database_url=_database_url(folder, settings),
+        key_file=key_file(folder, settings),
+        heads_file=heads_file(folder, settings),
+        spool=folder / STATE / "spool",
+        host=settings.serving.host,
+        port=settings.serving.port,
+    )
+
+
+def create(
+    folder: Path, name: str, extra: str = "", files: Mapping[str, str | Path] = _NO_FILES
+) -> None:
     """Write a new project: the settings last, for they make it one.
 
     Args:
         folder: of the project; made where it is not there.
         name: of the project.
         extra: TOML above the settings.
-        files: name -> text of other files; what is there already is not written over.
+        files: path in the project -> text, or the file to copy; what is there already is kept.
 
     Raises:
         UsageError: CN-SETTINGS-003, there is a project already; CN-NAME-001.
@@ -211,9 +259,13 @@ def create(folder: Path, name: str, extra: str = "", files: Mapping[str, str] = 
         raise there_already(folder)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {SETTINGS: f'{extra}[project]\nname = "{name}"\nid = "{ids.uuid7()}"\n'}
-    for path, text in {**files, **settings}.items():
+    for path, content in {**files, **settings}.items():
         if not (folder / path).exists():
-            durable.write(folder / path, text.encode())
+            (folder / path).parent.mkdir(exist_ok=True)
+            if isinstance(content, Path):
+                durable.copy(content, folder / path)
+            else:
+                durable.write(folder / path, content.encode())
 
 
 def there_already(folder: Path) -> UsageError:
@@ -235,6 +287,33 @@ def _place(folder: Path, setting: Path | None, project: str, suffix: str) -> Pat
     if setting is not None:
         return folder / setting.expanduser()
     return Path.home() / ".config" / "colonnade" / f"{project}{suffix}"
+
+
+def _database_url(folder: Path, settings: Settings) -> str:
+    return settings.database_url or f"sqlite:///{folder / STATE / 'meta.db'}"
+
+
+def _exports(heads: Path) -> bool:
+    """Whether heads were exported to this file; one that cannot be read is told when it is used."""
+    try:
+        return heads.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _wrong_setting(error) from error
+
+
+def _wrong_setting(error: ValueError) -> UsageError:
+    return UsageError(
+        "CN-SETTINGS-002",
+        f"{SETTINGS} cannot be used: {_first_problem(error)}",
+        "mend the setting; docs/settings.md lists them all",
+    )
 
 
 def _first_problem(error: ValueError) -> str:

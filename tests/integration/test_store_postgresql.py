@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from colonnade.base.errors import UnavailableError
-from colonnade.govern import access, audit
+from colonnade.govern import access, audit, health
+from colonnade.records import canonical
 from colonnade.store.database import Database
 from colonnade.store.dialects.postgresql import Postgresql
 from tests.postgresql import database_of, server
@@ -222,3 +223,21 @@ def test_over_a_network_the_certificate_is_verified_unless_the_address_says_else
 
 def test_the_administrators_key_is_made_once(stores):
     assert access.first_start(stores) is None
+
+
+def test_a_doctor_reads_and_tries_to_write_and_leaves_no_mark(stores, database_url, append):
+    append()
+    stores.sealer.seal()
+    before = stores.ledger.select()
+    known = health.look(database_url)
+    assert known.newest == before[0].at
+    assert list(known.heads) == [canonical.encode(head).decode() for head in stores.ledger.heads()]
+    assert (stores.ledger.select(), health.look(server().create()).revision) == (before, None)
+
+
+def test_a_doctor_says_that_the_database_cannot_be_written(stores, database_url):
+    server().execute(
+        f"ALTER DATABASE {database_of(database_url)} SET default_transaction_read_only = on"
+    )
+    with pytest.raises(UnavailableError, match="CN-DATABASE-002"):
+        health.look(database_url)

@@ -79,3 +79,29 @@ def test_a_type_without_a_word_is_named_with_its_column():
     with pytest.raises(UsageError, match="column x has the type List") as caught:
         propose("rows", [pl.LazyFrame({"x": [[1]]})])
     assert caught.value.code == "CN-CONTRACT-004"
+
+
+def test_na_among_numbers_flags_or_times_means_a_missing_value():
+    found = propose(
+        "rows",
+        [texts(x=["1", "NA"], y=["true", "null"], z=["2013-01-01", "NaT"], w=["?", "a"])],
+    )
+    assert [(c.type, c.required) for c in found.columns] == [
+        ("integer", False), ("boolean", False), ("date", False), ("string", True),
+    ]  # fmt: skip
+    assert found.missing == ("NA", "NaT", "null")  # ? stands among words, and may be one
+
+
+def test_a_word_column_that_holds_what_is_missing_elsewhere_is_not_required():
+    found = propose("rows", [texts(x=["1", "NA"], w=["NA", "a"])])
+    assert [column.required for column in found.columns] == [False, False]
+
+
+def test_na_alone_proves_nothing():
+    found = propose("rows", [texts(x=["NA", "NA"], w=["NA", "Namibia"])])
+    assert [column.type for column in found.columns] == ["string", "string"]
+    assert found.missing == ()
+
+
+def test_a_code_is_a_code_beside_a_missing_one():
+    assert types(texts(x=["007", "NA"])) == {"x": "string"}

@@ -95,3 +95,32 @@ def test_an_encrypted_zip_is_refused(tmp_path):
     (tmp_path / "a.csv.zip").write_bytes(data)
     with pytest.raises(UsageError, match="CN-SOURCE-003"):
         sources.open_file(tmp_path / "a.csv.zip", ())
+
+
+@pytest.mark.parametrize(("header", "name"), [(",a", "column_1"), ("a,", "column_2")])
+def test_a_column_without_a_name_is_called_by_its_place(tmp_path, header, name):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{header}\n1,2\n")
+    rows = sources.open_file(path, ()).collect()
+    assert sorted(rows.columns) == ["a", name]
+    assert rows.width == 2
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_another_separator_is_refused_with_the_line_that_mends_it(tmp_path, sign):
+    path = tmp_path / "a.csv"
+    path.write_text(f"a{sign}b\n1,5{sign}2\n")
+    with pytest.raises(UsageError, match="CN-SOURCE-004") as refused:
+        sources.open_file(path, ())
+    assert f"separator={sign!r}" in refused.value.fix
+
+
+def test_one_column_is_no_other_separator(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("a\n1;2\n")
+    assert sources.open_file(path, ()).collect().rows() == [("1;2",)]
+
+
+@pytest.mark.parametrize("suffix", sources.SUFFIXES)
+def test_a_format_is_known_by_the_end_of_the_name(tmp_path, suffix):
+    assert sources.check_format(tmp_path / f"a.b{suffix}") == suffix

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import click
 
 from colonnade.cli import render
@@ -9,8 +11,13 @@ from colonnade.cli.render import json_option, project_command
 from colonnade.lifecycle import pipeline
 from colonnade.lifecycle import status as overview
 from colonnade.lifecycle.pipeline import Step
+from colonnade.records.canonical import Json
 from colonnade.wiring import Workspace
 
+_AFTER_GATES = (
+    "what was live stays live. Give the model better columns or more rows, or set the gate in "
+    "project.py to what you can live with, then: colonnade run"
+)
 _COLOURS = {"done": "green", "up to date": "bright_black", "left": "yellow", "rejected": "red"}
 
 
@@ -37,9 +44,12 @@ def run(workspace: Workspace, names: tuple[str, ...], why: bool, as_json: bool) 
 
     session = workspace.session("run")
     steps = pipeline.run(session, workspace.project, workspace.folder, names, say)
+    rejected = [step.name for step in steps if step.state == "rejected"]
     if as_json:
         render.as_json("run", steps)
-    return 1 if any(step.state == "rejected" for step in steps) else 0
+    elif rejected:
+        click.echo(f"  fix: {', '.join(rejected)} did not pass; {_AFTER_GATES}", err=True)
+    return 1 if rejected else 0
 
 
 @click.command()
@@ -54,4 +64,11 @@ def status(workspace: Workspace, as_json: bool) -> None:
     if as_json:
         render.as_json("status", found)
         return
+    examples = {
+        name: body.pop("example")
+        for name, body in cast("dict[str, dict[str, Json]]", found["endpoints"]).items()
+    }
     render.tree(f"{workspace.project.name}", found)
+    for name, example in examples.items():
+        if isinstance(example, dict):
+            click.echo(render.curl(workspace.settings.serving, name, example))

@@ -36,6 +36,7 @@ COMMANDS: Final = {  # command -> its module, and its line in the list of comman
     "report": ("prediction", "How an endpoint did in a window; then the action that follows."),
     "trace": ("trace", "Provenance, both ways."),
     "audit": ("audit", "The ledger: who did what, and whether it was changed since."),
+    "doctor": ("doctor", "What would break, said before anything is written."),
     "access": ("access", "API keys and the root key."),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.tree import Tree
 
 from colonnade.records import canonical
 from colonnade.records.canonical import Json
-from colonnade.wiring import Workspace, open_workspace
+from colonnade.wiring import ServingSettings, Workspace, open_workspace
 
 WIDE = 10_000  # what is piped is not cut
 SHAPE = 1  # grows when the shape of a --json answer changes incompatibly
@@ -55,6 +56,17 @@ def json_option(function: Callable[P, R]) -> Callable[P, R]:
 def first_key(key: str, *, err: bool = False) -> None:
     """Show the administrator's key, the one time that it can be."""
     click.echo(f"The administrator's API key, shown this once: {key}", err=err)
+
+
+def curl(settings: ServingSettings, endpoint: str, example: Mapping[str, object]) -> str:
+    """A request to paste: it waits for a server that is just starting."""
+    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host  # noqa: S104
+    body = json.dumps({"rows": [example]}, ensure_ascii=False)
+    return (
+        'curl -sS --retry 9 --retry-connrefused -H "x-api-key: $KEY" \\\n'
+        f"    {host}:{settings.port}/v1/endpoints/{endpoint}/predict \\\n"
+        f"    -d {shlex.quote(body)}"
+    )
 
 
 def as_json(command: str, body: object) -> None:

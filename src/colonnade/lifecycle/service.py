@@ -34,19 +34,20 @@ def serve(session: Session, options: Options, stopping: Stopping, say: Say) -> N
     """
     supervisor = Supervisor(options)
     rollout = Rollout(session, supervisor)
-    supervisor.start()
-    say(f"listening on {supervisor.url}")
     news = _News(say)
     flushed_s = 0.0
+
+    early: list[str] = []  # said behind the address, for which a caller waits
+    supervisor.start(lambda: _reconcile(rollout, _News(early.append)))
+    for text in (f"listening on {supervisor.url}", *early):
+        say(text)
     try:
         while not stopping():
             for death in supervisor.poll():
                 say(
                     f"worker {death.worker} ended ({death.exit_code}); again in {death.next_in_s} s"
                 )
-            with news.trouble("deployments"):
-                for change in rollout.reconcile():
-                    news.say(*change.split(": ", 1))
+            _reconcile(rollout, news)
             if clock.now_s() - flushed_s >= FLUSH_EVERY_S:
                 _keep(session, options.spool, news)
                 flushed_s = clock.now_s()
@@ -54,6 +55,12 @@ def serve(session: Session, options: Options, stopping: Stopping, say: Say) -> N
     finally:
         supervisor.drain()
         _keep(session, options.spool, news)
+
+
+def _reconcile(rollout: Rollout, news: _News) -> None:
+    with news.trouble("deployments"):
+        for change in rollout.reconcile():
+            news.say(*change.split(": ", 1))
 
 
 def work(session: Session, project: Project, folder: Path, stopping: Stopping, say: Say) -> None:

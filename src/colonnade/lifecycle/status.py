@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from colonnade.base.errors import ColonnadeError
 from colonnade.govern.session import Session
 from colonnade.lifecycle import promote
+from colonnade.lifecycle.example import example
 from colonnade.project import Endpoint, Project, Source
 from colonnade.records.action import Action
 from colonnade.records.canonical import Json
@@ -76,7 +78,16 @@ def _endpoint(session: Session, endpoint: Endpoint) -> dict[str, Json]:
         "report": None if report is None else _report(report.read(Report)),
         "action": f"{actions[0].action}: {actions[0].reason}" if actions else None,
         "refused": refused[0].body if refused else None,
+        "example": _example(session, endpoint),
     }
+
+
+def _example(session: Session, endpoint: Endpoint) -> dict[str, Json] | None:
+    try:
+        found = example(session, endpoint.name)
+    except ColonnadeError:  # a damaged bundle is told by whoever loads it; this is an overview
+        return None
+    return None if found is None else {**found}
 
 
 def _report(report: Report) -> dict[str, Json]:

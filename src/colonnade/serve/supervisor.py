@@ -12,6 +12,7 @@ import signal
 import socket
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,6 +29,7 @@ from colonnade.serve.worker import WorkerProcess
 from colonnade.web.limits import Limits
 
 BACKLOG = 2048
+MAX_PORT = 65_535
 LOAD_S = 60.0
 STEADY_S = 10.0  # a worker that lived this long died of something new
 LONGEST_WAIT_S = 30.0
@@ -97,9 +99,12 @@ class Supervisor:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._listener = _bind(options)
+        self._listener = bind(
+            options.host, options.port, guarded=bool(options.tls) or options.plain_text
+        )
         self._places = [_Place(number) for number in range(options.workers)]
         self._live: dict[str, control.Load] = {}
+        self._entered = False  # whether workers are told to accept connections
         self._metrics = tempfile.mkdtemp(prefix="colonnade-") if options.workers > 1 else None
 
     @property
@@ -120,14 +125,21 @@ class Supervisor:
         """The process ids of the workers that run."""
         return [process.pid for process in self._running()]
 
-    def start(self) -> None:
+    def start(self, prepare: Callable[[], None] = lambda: None) -> None:
         """Start all workers and wait until they accept connections.
+
+        Args:
+            prepare: what is to be live by then; who asks earlier waits and is not turned away.
 
         Raises:
             UnavailableError: CN-SERVE-004, a worker does not come up.
         """
         for place in self._places:
             self._fill(place)
+        prepare()
+        self._entered = True
+        for process in self._running():
+            process.send(control.Enter(), LOAD_S)
         for process in self._running():
             process.await_entered(LOAD_S)
 
@@ -205,7 +217,8 @@ class Supervisor:
         for load in self._live.values():
             process.send(load, LOAD_S)
             process.send(control.Switch(load.endpoint, load.revision), LOAD_S)
-        process.send(control.Enter(), LOAD_S)
+        if self._entered:
+            process.send(control.Enter(), LOAD_S)
 
     def _bury(self, place: _Place, process: WorkerProcess) -> Death:
         process.close()
@@ -269,22 +282,39 @@ def _refusal(
     )
 
 
-def _bind(options: Options) -> socket.socket:
-    if not (options.tls or options.plain_text or _is_loopback(options.host)):
+def bind(host: str, port: int, *, guarded: bool) -> socket.socket:
+    """Listen where endpoints answer.
+
+    Args:
+        host: the address.
+        port: 0 takes a free one.
+        guarded: whether TLS keeps what crosses a public address, here or before us.
+
+    Raises:
+        UnavailableError: CN-SERVE-001, the address is taken or is not ours.
+        RefusedError: CN-SERVE-002, plain HTTP on a public address.
+    """
+    if not (guarded or _is_loopback(host)):
         raise RefusedError(
             "CN-SERVE-002",
-            f"{options.host} is a public address, and keys would cross it unencrypted",
+            f"{host} is a public address, and keys would cross it unencrypted",
             "give a certificate, or bind 127.0.0.1",
         )
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    if not 0 <= port <= MAX_PORT:  # the library would raise an error of another kind
+        raise _unbound(host, port, f"a port is a number from 0 to {MAX_PORT}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((options.host, options.port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise UnavailableError(
-            "CN-SERVE-001",
-            f"{options.host}:{options.port} cannot be bound: {error.strerror}",
-            "stop what listens there, or choose another port",
-        ) from error
+        raise _unbound(host, port, error.strerror or str(error)) from error
+
+
+def _unbound(host: str, port: int, why: str) -> UnavailableError:
+    return UnavailableError(
+        "CN-SERVE-001",
+        f"{host}:{port} cannot be bound: {why}",
+        "stop what listens there, or choose another port",
+    )
 
 
 def _is_loopback(host: str) -> bool:

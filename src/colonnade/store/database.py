@@ -23,18 +23,19 @@ DIALECTS: Final[dict[str, type[Dialect]]] = {"sqlite": Sqlite, "postgresql": Pos
 class Database:
     """A migrated database and its dialect."""
 
-    def __init__(self, url: str) -> None:
-        """Open and migrate.
+    def __init__(self, url: str, *, migrate: bool = True) -> None:
+        """Open, and migrate unless somebody only wants to look.
 
         Raises:
             UsageError: CN-DATABASE-001, no dialect for this URL.
             UnavailableError: CN-DATABASE-002, it does not answer.
             RefusedError: CN-DATABASE-003, a newer release made it.
         """
-        self.dialect: Dialect = DIALECTS[_backend(url)]()
+        self.dialect: Dialect = DIALECTS[backend(url)]()
         self._engine = self.dialect.engine(url)
         try:
-            self._migrate()
+            if migrate:
+                self._migrate()
         except BaseException:
             self.close()
             raise
@@ -79,7 +80,8 @@ class Database:
             ) from error
 
     def _migrate(self) -> None:
-        found = self._revision()
+        with self.read() as connection:
+            found = revision(connection)
         if found == REVISION:
             return
         if found is not None and found > REVISION:
@@ -99,11 +101,12 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
-    def _revision(self) -> str | None:
-        with self.read() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return None
-            return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+def revision(connection: sa.Connection) -> str | None:
+    """The newest migration that was made, None where there is none yet."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _words(error: SQLAlchemyError) -> str:
@@ -112,7 +115,12 @@ def _words(error: SQLAlchemyError) -> str:
     return str(said).strip().partition("\n")[0]
 
 
-def _backend(url: str) -> str:
+def backend(url: str) -> str:
+    """The kind of database that a URL names.
+
+    Raises:
+        UsageError: CN-DATABASE-001, no dialect for it.
+    """
     try:
         name = sa.make_url(url).get_backend_name()
     except ArgumentError:

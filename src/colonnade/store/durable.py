@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from colonnade.base import ids
 
 
 def write(path: Path, data: bytes) -> None:
     """Write a whole file or none: temporary name, fsync, rename, fsync of the folder."""
+    with _whole(path) as file:
+        file.write(data)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a whole file or none."""
+    with source.open("rb") as given, _whole(path) as file:
+        shutil.copyfileobj(given, file)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.{ids.uuid7()}")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)
