@@ -17,14 +17,14 @@ from pydantic_settings import (
 )
 
 from colonnade.base import ids
-from colonnade.base.errors import NotFoundError, UsageError
+from colonnade.base.errors import NotFoundError, UnavailableError, UsageError
 from colonnade.base.text import check_name
 from colonnade.compute import code
 from colonnade.govern import access, audit
 from colonnade.govern.session import Session
 from colonnade.govern.stores import Stores, open_stores
 from colonnade.project import Project
-from colonnade.store import keys
+from colonnade.store import durable, keys
 
 SETTINGS: Final = "colonnade.toml"
 STATE: Final = ".colonnade"
@@ -123,7 +123,11 @@ class Workspace:
         trace: TracebackType | None,
     ) -> None:
         """Every command seals what it appended before it exits."""
-        self.stores.sealer.seal()
+        try:
+            self.stores.sealer.seal()
+        except UnavailableError:
+            if error is None:
+                raise  # else: what ended the command says more; the next one seals
 
     @cached_property
     def project(self) -> Project:
@@ -147,6 +151,17 @@ class Workspace:
             self.stores.database, self.stores.keys.public(), heads_file(self.folder, self.settings)
         )
 
+    def furnish(self, declarations: str) -> None:
+        """Give a new project its landing folder and a first ``project.py``; what is there stays.
+
+        Raises:
+            UnavailableError: CN-DISK-001, CN-DISK-002.
+        """
+        with durable.writing(self.folder):
+            (self.folder / "landing").mkdir(exist_ok=True)
+        if not (self.folder / code.PROJECT_FILE).exists():
+            durable.write(self.folder / code.PROJECT_FILE, declarations.encode())
+
     @property
     def spool(self) -> Path:
         """Where the endpoint's workers keep acknowledged predictions until they are flushed."""
@@ -159,7 +174,7 @@ def open_workspace(folder: Path) -> Workspace:
     Raises:
         NotFoundError: CN-SETTINGS-001.
         UsageError: CN-SETTINGS-002; CN-SETTINGS-004, tables cannot be kept in this folder.
-        UnavailableError: CN-KEYS-001, the keys are gone; CN-DATABASE-002.
+        UnavailableError: CN-KEYS-001, the keys are gone; CN-DATABASE-002; CN-DISK-001, CN-DISK-002.
     """
     folder = folder.resolve()
     settings = read_settings(folder)
@@ -172,8 +187,10 @@ def open_workspace(folder: Path) -> Workspace:
     state = folder / STATE
     if not state.is_dir():
         keys.make(key_file(folder, settings))  # before the folder, which says that this was done
-        state.mkdir(exist_ok=True)
-        (state / ".gitignore").write_text("*\n")
+        with durable.writing(state):
+            state.mkdir(exist_ok=True)
+    if not (state / ".gitignore").exists():
+        durable.write(state / ".gitignore", b"*\n")
     url = settings.database_url or f"sqlite:///{state / 'meta.db'}"
     stores = open_stores(url, state, key_file(folder, settings), heads_file(folder, settings))
     return Workspace(folder, settings, stores, access.first_start(stores))
@@ -184,15 +201,17 @@ def create(folder: Path, name: str, extra: str = "") -> None:
 
     Raises:
         UsageError: CN-SETTINGS-003, there is a project already; CN-NAME-001.
+        UnavailableError: CN-DISK-001, CN-DISK-002; there is none.
     """
     check_name("project", name)
     if (folder / SETTINGS).exists():
         raise UsageError(
             "CN-SETTINGS-003", f"{folder} is a project already", "choose another folder"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     text = f'{extra}[project]\nname = "{name}"\nid = "{ids.uuid7()}"\n'
-    (folder / SETTINGS).write_text(text)
+    with durable.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    durable.write(folder / SETTINGS, text.encode())
 
 
 def key_file(folder: Path, settings: Settings) -> Path:

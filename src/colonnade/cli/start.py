@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from colonnade.cli import render
-from colonnade.wiring import create, open_workspace
+from colonnade.wiring import SETTINGS, create, open_workspace
 
 _PROJECT: Final = '''"""What this project declares. `colonnade run` carries it out."""
 
@@ -48,12 +48,11 @@ def init(folder: Path, name: str | None) -> None:
     """
     folder = folder.resolve()
     name = name or re.sub(r"[^a-z0-9_]", "_", folder.name.lower())
-    create(folder, name)
-    if not (folder / "project.py").exists():
-        (folder / "project.py").write_text(_PROJECT.format(name=name))
-    (folder / "landing").mkdir(exist_ok=True)
+    if not (folder / SETTINGS).exists() or (folder / "project.py").exists():
+        create(folder, name)  # else: a disk failed while it was made, and this call goes on
     with open_workspace(folder) as workspace:
         click.echo(f"project {name} in {folder}")
         if workspace.first_key is not None:
             click.echo(render.first_key(workspace.first_key))
+        workspace.furnish(_PROJECT.format(name=name))
     click.echo("next: put CSV files into landing/, adapt project.py, then: colonnade run")

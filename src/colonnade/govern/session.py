@@ -25,7 +25,7 @@ from colonnade.records.entry import Entry
 from colonnade.records.job import Job
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
-from colonnade.store import process, sources
+from colonnade.store import durable, process, sources
 from colonnade.store.runs import Point
 
 _LEDGER: Final = Ref("project", "ledger")
@@ -183,6 +183,17 @@ class Session:
         self.require("read", Ref("file", path.name))
         return sources.open_file(path, missing)
 
+    @contextmanager
+    def new_file(self, action: Action, path: Path) -> Iterator[Path]:
+        """The name to write a file of the user's under; it is at `path` whole, or not at all.
+
+        Raises:
+            UnavailableError: CN-DISK-001, CN-DISK-002.
+        """
+        self.require(action, Ref("file", path.name))
+        with durable.whole(path) as temporary:
+            yield temporary
+
     # Blobs and keys
 
     def put_blob(self, data: bytes) -> str:
@@ -236,6 +247,11 @@ class Session:
         """Take the oldest waiting job of these kinds."""
         self.require("train", _JOBS)
         return self._stores.jobs.claim(process.me(), kinds)
+
+    def give_back(self, job: Job) -> None:
+        """Let a claimed job wait again: what it needs is not there now."""
+        self.require("train", _JOBS)
+        self._stores.jobs.give_back(job)
 
     @contextmanager
     def holding(self, job: Job) -> Iterator[None]:

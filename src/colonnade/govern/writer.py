@@ -131,6 +131,7 @@ class Writer:
         self, verb: str, draft: _Draft, delta_version: int, then: Named | None
     ) -> Entry:
         tables = self._stores.tables
+        tables.settle(self._name, delta_version, draft.parent)
         version = replace(
             draft.version,
             delta_version=delta_version,

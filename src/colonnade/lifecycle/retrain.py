@@ -7,11 +7,12 @@ a job that the next one takes over, and a run that was finished is not made agai
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from colonnade.base import ids
-from colonnade.base.errors import ColonnadeError, NotFoundError
+from colonnade.base.errors import ColonnadeError, NotFoundError, UnavailableError
 from colonnade.base.text import closest
 from colonnade.govern.session import Session
 from colonnade.lifecycle import pipeline, promote
@@ -64,11 +65,21 @@ def work(session: Session, project: Project, folder: Path) -> Entry | None:
     """Carry out one waiting retrain job; None where there is none.
 
     Raises:
+        UnavailableError: a disk or database is not there; the job waits for it.
         ColonnadeError: what the run raises; the job is marked failed with its message.
     """
     job = session.claim_job([JOB])
     if job is None:
         return None
+    try:
+        return _carry_out(session, project, folder, job)
+    except UnavailableError:
+        with suppress(ColonnadeError):  # else it waits until its lease has run out
+            session.give_back(job)
+        raise
+
+
+def _carry_out(session: Session, project: Project, folder: Path, job: Job) -> Entry:
     name = str(job.body["endpoint"])
     decision = str(job.body["action"])
     try:
@@ -77,6 +88,8 @@ def work(session: Session, project: Project, folder: Path) -> Entry | None:
         champion = promote.champion(session, name)
         with session.holding(job):
             found, _ = pipeline.fitted(session, model, folder, table, champion, decision)
+    except UnavailableError:
+        raise
     except ColonnadeError as error:
         with session.change("train", Ref("job", job.key)) as change:
             failure = fit.failure(error)

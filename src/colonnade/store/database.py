@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from colonnade.base.errors import RefusedError, UnavailableError, UsageError
 from colonnade.store.dialects import Dialect
@@ -47,20 +47,25 @@ class Database:
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
-        with ExitStack() as stack:
-            try:
-                connection = stack.enter_context(self._engine.connect())
-                stack.enter_context(connection.begin())
-                self.dialect.begin(connection, write=write)
-            except DatabaseError as error:
-                raise UnavailableError(
-                    "CN-DATABASE-002",
-                    f"the database {self._engine.url.render_as_string()} cannot be used: "
-                    f"{error.orig}",
-                    "check that it is there, that this user may write it, that the disk has room "
-                    "and that no other command is stuck",
-                ) from error
-            yield connection
+        try:
+            with ExitStack() as stack:
+                try:
+                    connection = stack.enter_context(self._engine.connect())
+                    stack.enter_context(connection.begin())
+                    self.dialect.begin(connection, write=write)
+                except DatabaseError as error:
+                    raise self._unavailable(error) from error
+                yield connection
+        except OperationalError as error:  # in the middle or at the commit
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: DatabaseError) -> UnavailableError:
+        return UnavailableError(
+            "CN-DATABASE-002",
+            f"the database {self._engine.url.render_as_string()} cannot be used: {error.orig}",
+            "check that it is there, that this user may write it, that the disk has room "
+            "and that no other command is stuck; then run the command again",
+        )
 
     def _migrate(self) -> None:
         found = self._revision()

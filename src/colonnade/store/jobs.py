@@ -91,6 +91,15 @@ class Jobs:
         with self._database.write() as connection:
             self._mine(connection, job, {"lease_until": clock.now_s() + LEASE_S})
 
+    def give_back(self, job: Job) -> None:
+        """Let a job wait again, as if it had not been claimed.
+
+        Raises:
+            RefusedError: CN-JOB-001, the job is another owner's by now.
+        """
+        with self._database.write() as connection:
+            self._mine(connection, job, {"state": "waiting", "attempt": job.attempt - 1})
+
     def finish(self, connection: sa.Connection, job: Job, state: JobState, result: str) -> None:
         """Close a job in the transaction that records its result.
 
