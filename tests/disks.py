@@ -175,8 +175,10 @@ class Forks:
     def end(self) -> None:
         """End the process that forks."""
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait(30)
+        self._process.stdout.close()
 
 
 @contextmanager

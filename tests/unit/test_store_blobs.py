@@ -77,7 +77,7 @@ def test_a_failed_write_leaves_nothing(blobs, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UnavailableError, match="CN-DISK-001.*No space"):
+    with pytest.raises(UnavailableError, match=r"CN-DISK-001.*No space"):
         blobs.put(b"model")
     monkeypatch.undo()
     assert _files(tmp_path) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -12,13 +13,20 @@ from colonnade.base.errors import UnavailableError
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BROKEN: Final = (errno.EIO, errno.EROFS)
 _AGAIN: Final = "then run the command again: what was recorded is not done again"
+_NUMBER: Final = re.compile(r"\(os error (\d+)\)")  # how libraries in Rust hide it in their text
 
 
-def refused(error: OSError, path: Path | None = None) -> UnavailableError:
-    """CN-DISK-001 where the disk is full, else CN-DISK-002; `path` is what was to be written."""
-    where = path or error.filename or "a file"
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in _FULL:
+def refused(error: Exception, path: Path | None = None) -> UnavailableError:
+    """CN-DISK-001 where the disk is full, else CN-DISK-002.
+
+    Args:
+        error: what the system or a library raised.
+        path: what was to be written; else what the error names.
+    """
+    number = number_of(error)
+    where = path or getattr(error, "filename", None) or "a file"
+    reason = os.strerror(number) if number else str(error)
+    if number in _FULL:
         return UnavailableError(
             "CN-DISK-001",
             f"the disk is full: {where} cannot be written ({reason})",
@@ -31,6 +39,13 @@ def refused(error: OSError, path: Path | None = None) -> UnavailableError:
     )
 
 
-def is_fault(error: OSError) -> bool:
+def number_of(error: Exception) -> int | None:
+    """The system's number of an error, None where the system did not raise it."""
+    number = getattr(error, "errno", None)
+    found = _NUMBER.search(str(error))
+    return number if isinstance(number, int) else (int(found[1]) if found else None)
+
+
+def is_fault(error: Exception) -> bool:
     """Whether the disk itself is the trouble, and not what it was asked for."""
-    return error.errno in _FULL + _BROKEN
+    return number_of(error) in _FULL + _BROKEN

@@ -7,8 +7,6 @@ Delta version without an entry can adopt it exactly, or undo it.
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -184,15 +182,13 @@ def _digest(path: Path) -> str:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Say plainly what the disk refused; Delta hides the system's number in its text."""
+    """Say plainly what the disk refused."""
     try:
         yield
     except (DeltaError, OSError) as error:
-        number = re.search(r"\(os error (\d+)\)", str(error))
-        if number is None:
+        if disk.number_of(error) is None:
             raise
-        reason = OSError(int(number[1]), os.strerror(int(number[1])))
-        raise disk.refused(reason, path) from error
+        raise disk.refused(error, path) from error
 
 
 def _properties(draft: str) -> CommitProperties:
