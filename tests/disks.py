@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,6 +152,7 @@ class Forks:
         """Start a command on a project."""
         self._count += 1
         out, log = (self._folder / f"{self._count}.{kind}" for kind in ("out", "hits"))
+        out.touch()
         variables = {"FAULT_CALL": ""} if fault is None else fault.environment(log)
         request = {
             "words": [*words, "--project", str(folder)] if words[0] != "init" else list(words),
@@ -216,9 +217,10 @@ class Disk:
     def leave(self, free_bytes: int) -> None:
         """Fill it so that this much can still be written."""
         self.empty()
-        size = self.free_bytes - free_bytes
         with self._ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            while (size := self.free_bytes - free_bytes) > 0:
+                with suppress(OSError):  # a server wrote in between: look again
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, size)
 
     def empty(self) -> None:
         """Make room again."""
