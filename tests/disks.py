@@ -66,7 +66,8 @@ class Fault:
     Attributes:
         path: a part of the paths of the files that are meant.
         call: ``write``, ``sync`` or ``truncate``.
-        how: ``EIO``, ``ENOSPC``, or ``half``: half of the bytes are written, and the call says so.
+        how: ``EIO``, ``ENOSPC``; ``half``: half of the bytes are written, and the call says so;
+            ``stop``: the process stops before the call, as at SIGSTOP.
         first: the first call on such a file that is hit, from 1.
         times: how many are hit.
         lasts: a file; the disk fails only while it is there.

@@ -2,7 +2,8 @@
 
    FAULT_PATH   a part of the path of the files that are meant
    FAULT_CALL   write, sync, truncate
-   FAULT_HOW    EIO, ENOSPC, or half: a write that really writes half of its bytes
+   FAULT_HOW    EIO, ENOSPC; half: a write that really writes half of its bytes;
+                stop: the process stops (SIGSTOP) before the call, and does it when it goes on
    FAULT_FROM   the first call of such a file that is hit, from 1
    FAULT_TIMES  how many are hit
    FAULT_WHILE  they are hit only while this file exists
@@ -11,6 +12,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +42,10 @@ static int hit(const char *call, int fd) {
     if (log) {
         fprintf(log, "%s %s\n", call, path);
         fclose(log);
+    }
+    if (!strcmp(setting("FAULT_HOW"), "stop")) {
+        kill(getpid(), SIGSTOP);
+        return 0;
     }
     return 1;
 }

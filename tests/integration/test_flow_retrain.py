@@ -162,7 +162,7 @@ def test_what_was_rolled_back_is_not_promoted_again_from_the_same_rows(tmp_path)
     with open_workspace(tmp_path) as workspace:
         session = workspace.session("test")
         promote.rollback(session, "risk", "complaints")
-        watch.report(session, "risk", WINDOW)
+        watch.report(session, "risk", (WINDOW[0], WINDOW[1] + STEP))
     decide(tmp_path)
     action = work(tmp_path).read(Action)
     assert (action.action, action.model) == ("keep", "risk@1")

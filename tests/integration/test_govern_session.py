@@ -47,9 +47,12 @@ VERBS = {  # every verb of a session that asks for a permission, and the permiss
     "log_params": ("train", lambda session: session.log_params("r", {"a": "b"})),
     "run_rows": ("read", lambda session: session.run_rows("r")),
     "claim_job": ("train", lambda session: session.claim_job(["retrain"])),
+    "give_back": ("train", lambda session: session.give_back(session.claim_job(["retrain"]))),
     "open_jobs": ("read", lambda session: session.open_jobs()),
 } | {f"record {action}": (action, _note(action)) for action in typing.get_args(Action)}
-FREE = {"require", "change", "record", "seal", "trusted_keys", "holding"}  # by argument, or none
+FREE = {  # by argument, or none
+    "require", "change", "record", "alone", "new_file", "seal", "trusted_keys", "holding",
+}  # fmt: skip
 
 
 @pytest.fixture

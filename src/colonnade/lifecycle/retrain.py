@@ -28,7 +28,10 @@ JOB: Final = "retrain"
 
 
 def decide(session: Session, endpoint: Endpoint, table: str, report: Entry) -> Entry:
-    """Ask an endpoint's trigger of a report and record the answer.
+    """Ask an endpoint's trigger of a report and record the answer, once.
+
+    Asked again with nothing changed, the answer is the one that was recorded, and its job is
+    wanted again only where it has failed.
 
     Args:
         session: whose actor may report.
@@ -54,11 +57,24 @@ def decide(session: Session, endpoint: Endpoint, table: str, report: Entry) -> E
     )
     subject = Ref("action", ids.uuid7())
     with session.change("report", subject) as change:
-        entry = change.append("decide", subject, action, [report.subject])
+        made = [entry for entry in session.made_from(report.subject) if entry.verb == "decide"]
+        same = [place for place, entry in enumerate(made) if entry.read(Action) == action]
+        if not same:
+            same, made = (
+                [len(made)],
+                [*made, change.append("decide", subject, action, [report.subject])],
+            )
+        entry = made[same[0]]
         if holds:
             body = {"action": entry.subject, "endpoint": endpoint.name, "snapshot": snapshot}
-            change.enqueue(JOB, f"{JOB}/{endpoint.name}/{report.ref.version}", {**body}, entry)
+            change.enqueue(JOB, _key(report, same[0]), {**body}, entry)
     return entry
+
+
+def _key(report: Entry, place: int) -> str:
+    """Of the job that a report's first decision wants, or a later one (on newer rows)."""
+    key = f"{JOB}/{report.ref.name}/{report.ref.version}"
+    return key if place == 0 else f"{key}.{place + 1}"
 
 
 def work(session: Session, project: Project, folder: Path) -> Entry | None:
