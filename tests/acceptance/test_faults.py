@@ -17,6 +17,7 @@ from typing import NamedTuple
 import polars as pl
 import pytest
 
+from colonnade.wiring import open_workspace
 from tests.disks import Disk, Ended, Fault, Forks, small_disk
 from tests.projects import PROJECT, contents, empty, fitted, land, rows
 
@@ -178,6 +179,48 @@ def test_a_first_run_on_a_disk_that_is_full_sooner_or_later(forks, tmp_path):
         assert {"CN-DISK-001", "CN-DATABASE-002"} <= {*codes}
         assert contents(folder) == contents(tmp_path / "unbroken")
         no_leftovers(folder)
+
+
+@pytest.mark.parametrize("how", ["EIO", "ENOSPC"])
+def test_a_retraining_waits_for_its_disk(forks, tmp_path, how):
+    folder = prepared(tmp_path / "project")
+    (folder / "project.py").write_text(WITHOUT_CHAMPION.replace("auc < 0.65", "auc < 0.999"))
+    rows(2000, 300).select("id", "at", "y").write_csv(folder / "outcomes.csv")
+    asked = rows(2000, 300).with_columns(high=pl.col("x") > 0.5).drop("y")
+    asked.write_csv(folder / "asked.csv")
+    for command in ("run", "predict", "label"):
+        assert forks.run(folder, *words(command, folder)).code == 0
+    report = ("report", "risk", "--window", "2013-02-01..2013-03-01")
+    code = "CN-DISK-001" if how == "ENOSPC" else "CN-DISK-002"
+    one_error(forks.run(folder, *report, fault=Fault("/blobs/", how=how)), code)
+    with open_workspace(folder) as workspace:
+        assert [job.state for job in workspace.session("test").open_jobs()] == ["waiting"]
+    again = forks.run(folder, *report)
+    assert "  promote: " in again.said
+    assert contents(folder)["report"] == "report/risk@1"
+    assert contents(folder)["deployment"] == "deployment/risk@2"
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+ELSEWHERE = {  # rows that other tests than those of CASES hold
+    "a new project": "test_an_init_on_a_disk_that_is_full_sooner_or_later",
+    "a retraining": "test_a_retraining_waits_for_its_disk",
+    "the spool": "test_a_spool_whose_disk_fails_is_503_until_it_does_not",
+    "the prediction table, from the spool": "test_a_store_that_fails_does_not_end_the_answering",
+    "the ledger, while serving": "test_a_store_that_fails_does_not_end_the_answering",
+}
+
+
+def test_the_page_has_a_row_for_each_writer_and_says_its_codes():
+    lines = PAGE.read_text().split("## Two at once")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    page = {row[0]: row for row in cells[2:]}
+    assert {*page} == {case.what for case in CASES} | {*ELSEWHERE}
+    for case in CASES:
+        cell = page[case.what][2 if case.how == "ENOSPC" else 3]
+        assert case.code in cell, case
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_faults*.py"))
+    assert all(f"def {name}" in tests for name in ELSEWHERE.values())
 
 
 @pytest.mark.own_mounts
