@@ -21,6 +21,9 @@ import polars as pl
 from colonnade.cli.main import run as command
 from colonnade.compute import code
 from colonnade.lifecycle import pipeline
+from colonnade.records.prediction import FEATURE, predictions_of
+from colonnade.records.ref import Ref
+from colonnade.records.table import TableVersion
 from colonnade.wiring import Workspace, create, open_workspace
 from tests import databases
 
@@ -163,6 +166,55 @@ def until(condition: Callable[[], object], within_s: float = 90.0) -> None:
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
+
+
+CHANCE = ("prediction_id", "predicted_at", "latency_us", "recorded_at", "observed_at")
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """What is in a project, without ids and clocks: two ways to the same work must agree in it.
+
+    The ledger and the rows of every version that it names are verified on the way.
+    """
+    with open_workspace(folder) as workspace:
+        session = workspace.session("test")
+        found: dict[str, object] = {}
+        for name in session.names("table"):
+            newest = session.version(Ref("table", name))
+            for number in range(1, (newest.ref.version or 0) + 1):
+                entry = session.version(Ref("table", name, number))
+                version = entry.read(TableVersion)
+                rows = session.scan(entry.ref).collect()
+                assert rows.height == version.rows
+                rows = rows.select(sorted(set(rows.columns) - {*CHANCE}))
+                found[entry.subject] = (sorted(version.files), sorted(map(repr, rows.rows())))
+        for kind in ("model", "deployment", "report"):
+            for name in session.names(kind):
+                found[kind] = session.version(Ref(kind, name)).subject
+    assert workspace.verify().problems == ()
+    return found
+
+
+def asked(number: int) -> dict[str, object]:
+    """A row of a request; its business key is its number."""
+    x = number % 997 / 997
+    at = (START + STEP * number).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"id": number, "at": at, "x": x, "w": "abc"[number % 3], "high": x > 0.5}
+
+
+def predictions(folder: Path, endpoint: str = "risk") -> dict[str, tuple[int, float]]:
+    """The predictions of rows that `asked` made: id -> number and score; none is there twice."""
+    with open_workspace(folder) as workspace:
+        session = workspace.session("test")
+        newest = session.newest("table", predictions_of(endpoint))
+        if newest is None:
+            return {}
+        kept = session.scan(newest.ref).collect()
+    assert kept["prediction_id"].n_unique() == kept.height
+    for row in kept.iter_rows(named=True):
+        given = asked(int(row["key"]))
+        assert all(row[FEATURE + name] == given[name] for name in ("x", "w", "high"))
+    return {row["prediction_id"]: (int(row["key"]), row["score"]) for row in kept.to_dicts()}
 
 
 def answered(text: str) -> object:

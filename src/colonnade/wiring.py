@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from colonnade.base import ids
-from colonnade.base.errors import NotFoundError, RefusedError, UsageError
+from colonnade.base.errors import NotFoundError, RefusedError, UnavailableError, UsageError
 from colonnade.base.text import check_name
 from colonnade.compute import code
 from colonnade.govern import access, audit
@@ -126,6 +126,9 @@ class Workspace:
         """Every command seals what it appended before it exits."""
         try:
             self.stores.sealer.seal()
+        except UnavailableError:
+            if error is None:
+                raise  # else: what ended the command says more; the next one seals
         finally:
             self.stores.database.close()
 
@@ -167,7 +170,7 @@ def open_workspace(folder: Path, show: Callable[[str], None] = lambda _: None) -
     Raises:
         NotFoundError: CN-SETTINGS-001.
         UsageError: CN-SETTINGS-002; CN-SETTINGS-004, tables cannot be kept in this folder.
-        UnavailableError: CN-KEYS-001, the keys are gone; CN-DATABASE-002.
+        UnavailableError: CN-KEYS-001, the keys are gone; CN-DATABASE-002; CN-DISK-001, CN-DISK-002.
         RefusedError: CN-LEDGER-002, the database is gone.
     """
     folder = folder.resolve()
@@ -181,7 +184,8 @@ def open_workspace(folder: Path, show: Callable[[str], None] = lambda _: None) -
     state = folder / STATE
     if not state.is_dir():
         keys.make(key_file(folder, settings))  # before the folder, which says that this was done
-        state.mkdir(exist_ok=True)
+        with durable.writing(state):
+            state.mkdir(exist_ok=True)
     if not (state / ".gitignore").exists():
         durable.write(state / ".gitignore", b"*\n")
     url = _database_url(folder, settings)
@@ -253,15 +257,18 @@ def create(
 
     Raises:
         UsageError: CN-SETTINGS-003, there is a project already; CN-NAME-001.
+        UnavailableError: CN-DISK-001, CN-DISK-002; there is none.
     """
     check_name("project", name)
     if (folder / SETTINGS).exists():
         raise there_already(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with durable.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     settings = {SETTINGS: f'{extra}[project]\nname = "{name}"\nid = "{ids.uuid7()}"\n'}
     for path, content in {**files, **settings}.items():
         if not (folder / path).exists():
-            (folder / path).parent.mkdir(exist_ok=True)
+            with durable.writing(folder):
+                (folder / path).parent.mkdir(exist_ok=True)
             if isinstance(content, Path):
                 durable.copy(content, folder / path)
             else:

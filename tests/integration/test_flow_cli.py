@@ -164,7 +164,7 @@ def test_runs_say_what_they_reached(lived, capsys):
 def test_a_report_is_told_in_words(folder, capsys):
     assert colonnade(folder, "report", "risk", "--window", "2013-02", "--no-act") == 0
     shown = capsys.readouterr().out
-    assert "risk@2: 400 predictions, 400 labelled (100.0%)" in shown
+    assert "risk@1: 400 predictions, 400 labelled (100.0%)" in shown
     assert "drift: none" in shown
 
 

@@ -197,7 +197,9 @@ def test_a_report_is_made_from_what_it_read(folder):
     with open_workspace(folder) as workspace:
         session = workspace.session("test")
         first = watch.report(session, "risk", WINDOW)
-        assert watch.report(session, "risk", WINDOW).ref.version == 2
+        assert watch.report(session, "risk", WINDOW) == first  # nothing else is known by now
+        other = watch.report(session, "risk", (WINDOW[0], WINDOW[1] - STEP))
+    assert (first.ref.version, other.ref.version) == (1, 2)
     assert first.made_from == ("table/predictions.risk@1", "table/labels.risk@1", "model/risk@1")
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,6 +18,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 import pytest
+from sqlalchemy.exc import DatabaseError
 
 from colonnade.base import clock, ids
 from colonnade.base.errors import VerdictError
@@ -288,6 +292,32 @@ def test_a_deployment_waits_for_a_worker_and_is_not_recorded_as_refused(workspac
     until(lambda: live.rollout.reconcile() == ["risk: answers with risk@1 (risk@1)"])
     assert live.version() == "risk@1"
     assert entries(workspace, "refuse") == []
+
+
+def test_a_worker_that_dies_while_it_loads_is_no_verdict_on_the_model(workspace, live):
+    (pid,) = live.supervisor.pids
+    os.kill(pid, signal.SIGSTOP)  # it hears the order, and dies before it answers
+    killer = threading.Timer(0.3, os.kill, (pid, signal.SIGKILL))
+    killer.start()
+    assert live.rollout.reconcile() == ["risk: risk@1 waits for a worker"]
+    killer.join()
+    until(lambda: live.rollout.reconcile() == ["risk: answers with risk@1 (risk@1)"])
+    assert live.version() == "risk@1"
+    assert entries(workspace, "refuse") == []
+
+
+def test_a_load_that_could_not_be_recorded_is_recorded_later_and_not_loaded_again(workspace, live):
+    with workspace.stores.database.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER full BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    with pytest.raises(DatabaseError):
+        live.rollout.reconcile()
+    assert live.version() == "risk@1"
+    with workspace.stores.database.write() as connection:
+        connection.exec_driver_sql("DROP TRIGGER full")
+    assert live.rollout.reconcile() == []
+    assert [entry.subject for entry in entries(workspace, "load")] == ["deployment/risk@1"]
 
 
 def test_a_revoked_key_is_shut_out(workspace, live, monkeypatch):

@@ -4,13 +4,17 @@ import typing
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
 from colonnade.base.errors import NotFoundError, RefusedError
 from colonnade.govern import access
 from colonnade.govern.session import Session
 from colonnade.records.actor import ROLES, Action, Actor, Role
+from colonnade.records.job import Job
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
+from colonnade.store import process
+from colonnade.store.schema import entries
 
 RUN = Ref("run", "r")
 TABLE = Ref("table", "t")
@@ -19,6 +23,14 @@ TABLE = Ref("table", "t")
 def _write(session):
     with session.writer("t") as held:
         held.write(pl.DataFrame({"id": [1]}), TableVersion(mode="append", step="s"), ())
+
+
+def _give_back(session):
+    jobs = session._stores.jobs
+    with session._stores.database.write() as connection:
+        wanted_by = connection.execute(sa.select(entries.c.id).limit(1)).scalar()
+        jobs.enqueue(connection, Job(key="j", kind="retrain", body={}, wanted_by=wanted_by))
+    session.give_back(jobs.claim(process.me(), ["retrain"]))
 
 
 def _note(action):
@@ -47,9 +59,12 @@ VERBS = {  # every verb of a session that asks for a permission, and the permiss
     "log_params": ("train", lambda session: session.log_params("r", {"a": "b"})),
     "run_rows": ("read", lambda session: session.run_rows("r")),
     "claim_job": ("train", lambda session: session.claim_job(["retrain"])),
+    "give_back": ("train", _give_back),
     "open_jobs": ("read", lambda session: session.open_jobs()),
 } | {f"record {action}": (action, _note(action)) for action in typing.get_args(Action)}
-FREE = {"require", "change", "record", "seal", "trusted_keys", "holding"}  # by argument, or none
+FREE = {  # by argument, or none
+    "require", "change", "record", "alone", "new_file", "seal", "trusted_keys", "holding",
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -63,6 +63,25 @@ def test_a_failed_job_stays_in_sight_and_is_not_taken_again(stores, want):
     assert stores.jobs.claim("host-a:1:0", ["retrain"]) is None
 
 
+def test_a_failed_job_that_is_wanted_again_is_tried_again_from_the_start(stores, want):
+    want("a", n=1)
+    _finish(stores, stores.jobs.claim("host-a:1:0", ["retrain"]), "failed")
+    want("a", n=2)
+    again = stores.jobs.claim("host-a:1:0", ["retrain"])
+    assert (again.body, again.attempt) == ({"n": 1}, 1)
+
+
+def test_a_job_that_is_given_back_waits_and_was_not_tried(stores, want):
+    want("a")
+    for _ in range(ATTEMPTS + 1):
+        job = stores.jobs.claim("host-a:1:0", ["retrain"])
+        assert job.attempt == 1
+        stores.jobs.give_back(job)
+    assert stores.jobs.get("a").state == "waiting"
+    with pytest.raises(RefusedError, match="CN-JOB-001"):
+        stores.jobs.give_back(job)
+
+
 def test_a_silent_owner_loses_its_job_and_cannot_finish_it(stores, want, monkeypatch):
     want("a")
     first = stores.jobs.claim("host-a:1:0", ["retrain"])

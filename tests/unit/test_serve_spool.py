@@ -105,11 +105,14 @@ def test_a_spool_without_frames_leaves_nothing_behind(tmp_path):
 
 def test_sweeping_removes_emptied_folders_of_the_dead_and_none_of_the_living(tmp_path):
     dead, living = spool(tmp_path), spool(tmp_path)
-    dead.write(b"one")
+    for writer in (dead, living):
+        writer.write(b"one")
+        writer.rotate()
     dead.close()
     sweep(tmp_path / "late")
     assert dead.folder.exists()
-    next(dead.folder.glob("*.seg")).unlink()
+    for writer in (dead, living):
+        next(writer.folder.glob("*.seg")).unlink()
     sweep(tmp_path / "late")
     assert not dead.folder.exists()
     assert living.folder.exists()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from colonnade.base.errors import NotFoundError, RefusedError
+from colonnade.base.errors import NotFoundError, RefusedError, UnavailableError
 from colonnade.records import canonical
 from colonnade.store import keys
 from colonnade.store.blobs import Blobs
@@ -77,7 +77,7 @@ def test_a_failed_write_leaves_nothing(blobs, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UnavailableError, match=r"CN-DISK-001.*No space"):
         blobs.put(b"model")
     monkeypatch.undo()
     assert _files(tmp_path) == []

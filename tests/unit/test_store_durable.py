@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from colonnade.base.errors import UnavailableError
 from colonnade.store import durable
 
 
@@ -21,7 +22,7 @@ def test_what_fails_keeps_the_old_file_and_no_temporary_one(tmp_path, monkeypatc
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("os.fsync", broken)
-    with pytest.raises(OSError, match="Input/output"):
+    with pytest.raises(UnavailableError, match=r"CN-DISK-002.*Input/output"):
         durable.write(path, b"another")
     assert path.read_bytes() == b"one"
     assert list(tmp_path.iterdir()) == [path]

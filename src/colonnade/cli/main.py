@@ -14,6 +14,7 @@ from typing import Final
 
 import click
 
+from colonnade.base import disk
 from colonnade.base.errors import ColonnadeError
 
 # Before any engine is loaded: with two threads beside other work LightGBM and BLAS took ten times
@@ -93,6 +94,12 @@ def run(words: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except OSError as error:
+        if not disk.is_fault(error):
+            raise
+        found = disk.refused(error)
+        _show(found, as_json="--json" in words)
+        return found.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
     return result if isinstance(result, int) else 0

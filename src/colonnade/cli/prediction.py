@@ -94,15 +94,14 @@ def label(workspace: Workspace, endpoint: str, file: Path, as_json: bool) -> Non
 def report(workspace: Workspace, endpoint: str, window: str, act: bool, as_json: bool) -> None:
     """How an endpoint did in a window of event time; then the action that follows.
 
-    A report whose action was not carried out is carried on, where nothing has come since.
+    On the same predictions and labels it is the same report; an action that was not carried out
+    is carried on.
 
     Example: colonnade report late_departure --window 2013-04
     """
     declared = _endpoint(workspace, endpoint)
     session = workspace.session("report")
-    span = watch.window_of(window)
-    carried_on = retrain.interrupted(session, endpoint, span) if act else None
-    made = carried_on or watch.report(session, endpoint, span)
+    made = watch.report(session, endpoint, watch.window_of(window))
     actions = []
     if act:
         table = workspace.project.models[declared.model].table

@@ -117,7 +117,9 @@ def _contract(
     path = folder / "contracts" / f"{source.name}.yaml"
     if not path.exists():
         frames = [session.open_file(file, ()) for file in files]
-        odcs.write(path, propose.propose(source.name, frames))
+        proposed = propose.propose(source.name, frames)
+        with session.new_file("write", path) as temporary:
+            odcs.write(temporary, proposed)
     contract = odcs.read(path)
     newest = session.newest("contract", source.name)
     if newest is None or newest.read(Contract) != contract:

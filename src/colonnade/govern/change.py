@@ -23,6 +23,13 @@ class Change:
         self._connection = connection
         self._actor = actor
 
+    def queue(self, subject: Ref) -> None:
+        """Let nobody else decide about `subject` until this transaction ends.
+
+        What a session reads of it behind this is what was committed before.
+        """
+        self._stores.database.dialect.queue(self._connection, f"{subject.kind}/{subject.name}")
+
     def append(self, verb: str, subject: Ref, body: object, made_from: Iterable[str] = ()) -> Entry:
         """Append one entry; `body` is a record or plain JSON values."""
         entry = Entry(

@@ -6,12 +6,13 @@ pillar could reach a row around it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import polars as pl
+import sqlalchemy as sa
 
 from colonnade.base.errors import NotFoundError, RefusedError
 from colonnade.base.text import closest
@@ -25,7 +26,7 @@ from colonnade.records.entry import Entry
 from colonnade.records.job import Job
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
-from colonnade.store import process, sources
+from colonnade.store import durable, leases, process, sources
 from colonnade.store.runs import Point
 
 _LEDGER: Final = Ref("project", "ledger")
@@ -40,6 +41,7 @@ class Session:
     def __init__(self, stores: Stores, actor: Actor, purpose: str) -> None:
         self._stores = stores
         self._reads: set[tuple[str, frozenset[str]]] = set()
+        self._rights: list[Callable[[sa.Connection], None]] = []
         self.actor = actor
         self.purpose = purpose
 
@@ -65,9 +67,16 @@ class Session:
 
     @contextmanager
     def change(self, action: Action, subject: Ref) -> Iterator[Change]:
-        """One transaction of records about `subject`."""
+        """One transaction of records about `subject`.
+
+        Raises:
+            RefusedError: CN-LEASE-001, CN-JOB-001: what this session holds (`alone`, `holding`)
+                is another's by now; nothing is recorded.
+        """
         self.require(action, subject)
         with self._stores.database.write() as connection:
+            for confirm in self._rights:
+                confirm(connection)
             yield Change(self._stores, connection, self.actor.name)
 
     def record(
@@ -135,6 +144,29 @@ class Session:
         self.require("read", _LEDGER)
         return self._stores.ledger.names(kind)
 
+    @contextmanager
+    def alone(self, action: Action, subject: Ref) -> Iterator[None]:
+        """Be the only one that works on `subject`; who wants the same waits.
+
+        Raises:
+            UnavailableError: CN-LEASE-002, another one has been at it for two minutes.
+        """
+        self.require(action, subject)
+        with (
+            writer.leased(self._stores, str(subject)) as lease,
+            self._while(lambda connection: leases.confirm(connection, lease, writer.LEASE_S)),
+        ):
+            yield
+
+    @contextmanager
+    def _while(self, confirm: Callable[[sa.Connection], None]) -> Iterator[None]:
+        """Record nothing in the block without confirming a right first."""
+        self._rights.append(confirm)
+        try:
+            yield
+        finally:
+            self._rights.remove(confirm)
+
     # Tables
 
     def scan(self, ref: Ref, columns: Sequence[str] | None = None) -> pl.LazyFrame:
@@ -182,6 +214,17 @@ class Session:
         """The rows of a landing file; the cells of a CSV stay texts."""
         self.require("read", Ref("file", path.name))
         return sources.open_file(path, missing)
+
+    @contextmanager
+    def new_file(self, action: Action, path: Path) -> Iterator[Path]:
+        """The name to write a file of the user's under; it is at `path` whole, or not at all.
+
+        Raises:
+            UnavailableError: CN-DISK-001, CN-DISK-002.
+        """
+        self.require(action, Ref("file", path.name))
+        with durable.whole(path) as temporary:
+            yield temporary
 
     # Blobs and keys
 
@@ -237,10 +280,19 @@ class Session:
         self.require("train", _JOBS)
         return self._stores.jobs.claim(process.me(), kinds)
 
+    def give_back(self, job: Job) -> None:
+        """Let a claimed job wait again: what it needs is not there now."""
+        self.require("train", _JOBS)
+        self._stores.jobs.give_back(job)
+
     @contextmanager
     def holding(self, job: Job) -> Iterator[None]:
         """Keep a claimed job's lease alive while the block works."""
-        with beating(lambda: self._stores.jobs.prolong(job), BEAT_S):
+        jobs = self._stores.jobs
+        with (
+            beating(lambda: jobs.prolong(job), BEAT_S),
+            self._while(lambda connection: jobs.confirm(connection, job)),
+        ):
             yield
 
     def open_jobs(self) -> list[Job]:

@@ -164,12 +164,23 @@ def hold(stores: Stores, name: str, actor: str) -> Iterator[Writer]:
     Raises:
         UnavailableError: CN-LEASE-002, another writer held it for two minutes.
     """
-    lease = _acquire(stores, f"table/{name}")
+    with leased(stores, f"table/{name}") as lease:
+        writer = Writer(stores, name, actor, lease)
+        writer.recover()
+        yield writer
+
+
+@contextmanager
+def leased(stores: Stores, name: str) -> Iterator[Lease]:
+    """Wait for a lease and keep it alive while the block works.
+
+    Raises:
+        UnavailableError: CN-LEASE-002, another process held it for two minutes.
+    """
+    lease = _acquire(stores, name)
     try:
         with beating(lambda: _prolong(stores, lease), _BEAT_S):
-            writer = Writer(stores, name, actor, lease)
-            writer.recover()
-            yield writer
+            yield lease
     finally:
         with stores.database.write() as connection:
             leases.release(connection, lease)
@@ -190,7 +201,7 @@ def _acquire(stores: Stores, name: str) -> Lease:
         if clock.now_s() > until_s:
             raise UnavailableError(
                 "CN-LEASE-002",
-                f"{name} was being written by another process for {_WAIT_S:.0f} s",
+                f"another process has been at {name} for {_WAIT_S:.0f} s",
                 "wait for the other command, or see who it is: colonnade status",
             )
         time.sleep(_POLL_S)

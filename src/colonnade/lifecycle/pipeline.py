@@ -18,6 +18,7 @@ from colonnade.data.transform import transform
 from colonnade.govern.session import Session
 from colonnade.lifecycle import promote
 from colonnade.project import Model, Project, Source, Table
+from colonnade.records.deployment import Deployment
 from colonnade.records.entry import Entry
 from colonnade.records.model import ModelVersion
 from colonnade.records.ref import Ref
@@ -117,11 +118,25 @@ def fitted(
 ) -> tuple[fit.Fitted, bool]:
     """The run of a model on a table version: the one that was made before, or a new one.
 
-    A run that a gate rejected is made again when it would meet another champion.
+    A run that a gate rejected is made again when it would meet another champion. Who wants the
+    same model at the same moment waits, and finds the run made.
 
     Returns:
         The run, and whether this call made it.
     """
+    found = _made(session, model, folder, table, champion)
+    if found is not None:
+        return found, False
+    with session.alone("train", Ref("model", model.name)):
+        found = _made(session, model, folder, table, champion)
+        if found is not None:
+            return found, False
+        return fit.fit(session, model, folder, table, champion, reason), True
+
+
+def _made(
+    session: Session, model: Model, folder: Path, table: Entry, champion: Entry | None
+) -> fit.Fitted | None:
     key = fit.key_of(model, folder, table).digest
     against = None if champion is None else champion.ref.short
     for start in session.entries(kind="run", verb="start"):
@@ -133,8 +148,8 @@ def fitted(
         for finish in session.entries(kind="run", verb="finish", subject=start.subject):
             result = finish.read(RunResult)
             if version is not None or result.champion == against:
-                return fit.Fitted(known.id, result, version), False
-    return fit.fit(session, model, folder, table, champion, reason), True
+                return fit.Fitted(known.id, result, version)
+    return None
 
 
 def was_deployed(session: Session, found: fit.Fitted) -> bool:
@@ -204,20 +219,31 @@ def _model(
     table = session.version(Ref("table", model.table))
     found, done = fitted(session, model, folder, table, champion, "colonnade run")
     steps = [_fit_step(model, found, done=done)]
-    if endpoint is not None and found.version is not None and not was_deployed(session, found):
-        entry = promote.promote(
-            session, endpoint, found.version, "all gates passed", [f"run/{found.run}"]
-        )
+    deployment = None if endpoint is None else _deploy(session, endpoint, found)
+    if deployment is not None:
         steps.append(
             Step(
                 kind="endpoint",
-                name=endpoint,
+                name=deployment.ref.name,
                 state="done",
-                made=entry.ref.short,
-                detail=f"answers with {found.version.ref.short}",
+                made=deployment.ref.short,
+                detail=f"answers with {deployment.read(Deployment).model}",
             )
         )
     return steps
+
+
+def _deploy(session: Session, endpoint: str, found: fit.Fitted) -> Entry | None:
+    """Answer with what was fitted; None where it may not, or was live at any time."""
+    version = found.version
+    if version is None or was_deployed(session, found):
+        return None
+    with session.change("promote", Ref("deployment", endpoint)) as change:
+        change.queue(Ref("deployment", endpoint))
+        if was_deployed(session, found):  # another command did it a moment ago
+            return None
+        why = ("promote", "all gates passed")
+        return promote.deploy(change, endpoint, version, why, [f"run/{found.run}"])
 
 
 def _left(session: Session, model: Model, folder: Path, champion: Entry, trigger: str) -> Step:

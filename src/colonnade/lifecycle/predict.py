@@ -74,6 +74,8 @@ def predict(
             CN-PREDICT-005, the target cannot be written so; CN-PREDICT-006, there are no rows;
             CN-SOURCE-003, the file cannot be read.
         RefusedError: the model's bytes are not what was signed.
+        UnavailableError: CN-DISK-001, CN-DISK-002; what was predicted is kept, and written out
+            when it is asked for again.
     """
     session.require("predict", version.ref)
     _check_target(source, target)
@@ -98,7 +100,13 @@ def predict(
             entry = session.version(writer.newest.ref if writer.newest else version.ref)
             rows = session.scan(entry.ref).filter(pl.col("spool") == spool).collect()
             rows = rows.sort(PREDICTION_ID)
-    _write(raw, rows, predictor.signature.classes, target)
+    with session.new_file("predict", target) as temporary:
+        answer = _answer(raw, rows, predictor.signature.classes)
+        with temporary.open("xb") as file:
+            if target.suffix == ".csv":
+                answer.write_csv(file)
+            else:
+                answer.write_parquet(file)
     return Predicted(raw.height, entry.ref.short, str(rows[PREDICTION_ID][0]), done)
 
 
@@ -190,24 +198,15 @@ def _read(raw: pl.DataFrame, column: str, kind: LogicalType, name: str) -> pl.Se
     return found
 
 
-def _write(raw: pl.DataFrame, rows: pl.DataFrame, classes: Sequence[str], target: Path) -> None:
+def _answer(raw: pl.DataFrame, rows: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
     """The input with id, score (of several classes one column each) and version behind it."""
     if "scores" in rows.columns and rows["scores"].null_count() == 0:
         places = enumerate(classes)
         scores = [rows["scores"].list.get(n).alias(f"score_{name}") for n, name in places]
     else:
         scores = [rows["score"]]
-    answer = raw.with_columns(
+    return raw.with_columns(
         rows[PREDICTION_ID],
         *scores,
         (rows["model"] + "@" + rows["version"].cast(pl.String)).alias("model_version"),
     )
-    temporary = target.with_name(f".{target.name}.{ids.uuid7()}")
-    try:
-        if target.suffix == ".csv":
-            answer.write_csv(temporary)
-        else:
-            answer.write_parquet(temporary)
-        temporary.rename(target)
-    finally:
-        temporary.unlink(missing_ok=True)

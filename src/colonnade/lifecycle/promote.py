@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from colonnade.base.errors import UsageError
+from colonnade.base.errors import RefusedError, UsageError
 from colonnade.govern.change import Change
 from colonnade.govern.session import Session
 from colonnade.records.deployment import Deployment
@@ -31,9 +31,12 @@ def promote(
     """Answer with `version` from now on.
 
     Raises:
-        RefusedError: CN-ACCESS-001.
+        RefusedError: CN-ACCESS-001; CN-DEPLOY-004, somebody else decided at the same moment.
     """
+    seen = session.newest("deployment", endpoint)
     with session.change("promote", Ref("deployment", endpoint)) as change:
+        change.queue(Ref("deployment", endpoint))
+        _check_unchanged(session, endpoint, seen)
         return deploy(change, endpoint, version, ("promote", reason), made_from)
 
 
@@ -42,8 +45,9 @@ def rollback(session: Session, endpoint: str, reason: str) -> Entry:
 
     Raises:
         UsageError: CN-DEPLOY-001, there is none.
-        RefusedError: CN-ACCESS-001.
+        RefusedError: CN-ACCESS-001; CN-DEPLOY-004, somebody else decided at the same moment.
     """
+    seen = session.newest("deployment", endpoint)
     earlier = _before_live(_history(session, endpoint))
     if earlier is None:
         raise UsageError(
@@ -53,6 +57,8 @@ def rollback(session: Session, endpoint: str, reason: str) -> Entry:
         )
     version = session.version(parse(f"model/{earlier}"))
     with session.change("promote", Ref("deployment", endpoint)) as change:
+        change.queue(Ref("deployment", endpoint))
+        _check_unchanged(session, endpoint, seen)
         return deploy(change, endpoint, version, ("rollback", reason), ())
 
 
@@ -76,6 +82,18 @@ def deploy(
         )
 
     return change.version(why[0], subject, body, [version.subject, *made_from])
+
+
+def _check_unchanged(session: Session, endpoint: str, seen: Entry | None) -> None:
+    """Of two that decide at once, the later one has not seen what is live now."""
+    now = session.newest("deployment", endpoint)
+    if now is not None and now != seen:
+        raise RefusedError(
+            "CN-DEPLOY-004",
+            f"{now.actor} decided at the same moment: endpoint {endpoint} answers with "
+            f"{now.read(Deployment).model} by now ({now.ref.short}); nothing was changed",
+            "look at it with `colonnade status`, then run the command again if you still want it",
+        )
 
 
 def _history(session: Session, endpoint: str) -> list[tuple[str, str]]:

@@ -7,20 +7,19 @@ a job that the next one takes over, and a run that was finished is not made agai
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from colonnade.base import clock, ids
-from colonnade.base.errors import ColonnadeError, NotFoundError
+from colonnade.base import ids
+from colonnade.base.errors import ColonnadeError, NotFoundError, UnavailableError
 from colonnade.base.text import closest
 from colonnade.govern.session import Session
 from colonnade.lifecycle import pipeline, promote
-from colonnade.monitor.join import Window
 from colonnade.project import Endpoint, Model, Project
 from colonnade.records.action import Action
 from colonnade.records.entry import Entry
 from colonnade.records.job import Job
-from colonnade.records.prediction import labels_of, predictions_of
 from colonnade.records.ref import Ref, parse
 from colonnade.records.report import Report
 from colonnade.train import fit
@@ -28,34 +27,11 @@ from colonnade.train import fit
 JOB: Final = "retrain"
 
 
-def interrupted(session: Session, endpoint: str, window: Window) -> Entry | None:
-    """The newest report, where its action is not carried out and a new one would say the same.
-
-    Whoever made it was killed, or asked for no action: it is carried on, not made again.
-    """
-    newest = session.newest("report", endpoint)
-    if newest is None or newest.read(Report).window != tuple(map(clock.stamp, window)):
-        return None
-    tables = [session.newest("table", of(endpoint)) for of in (predictions_of, labels_of)]
-    known = {ref for ref in newest.made_from if ref.startswith("table/")}
-    if known != {table.subject for table in tables if table is not None}:
-        return None
-    key = _key(endpoint, newest)
-    waits = any(job.key == key and job.state != "failed" for job in session.open_jobs())
-    return newest if waits or _decision(session, newest) is None else None
-
-
-def _decision(session: Session, report: Entry) -> Entry | None:
-    found = session.made_from(report.subject)
-    return next((entry for entry in found if entry.verb == "decide"), None)
-
-
-def _key(endpoint: str, report: Entry) -> str:
-    return f"{JOB}/{endpoint}/{report.ref.version}"
-
-
 def decide(session: Session, endpoint: Endpoint, table: str, report: Entry) -> Entry:
-    """Ask an endpoint's trigger of a report and record the answer; a report is asked once.
+    """Ask an endpoint's trigger of a report and record the answer, once.
+
+    Asked again with nothing changed, the answer is the one that was recorded, and its job is
+    wanted again only where it has failed.
 
     Args:
         session: whose actor may report.
@@ -66,9 +42,6 @@ def decide(session: Session, endpoint: Endpoint, table: str, report: Entry) -> E
     Returns:
         The entry of the action: ``none``, or ``retrain`` with its job enqueued.
     """
-    known = _decision(session, report)
-    if known is not None:
-        return known
     facts = report.read(Report).facts
     holds = None if endpoint.retrain is None else endpoint.retrain.holds(facts)
     live = promote.live(session, endpoint.name)
@@ -84,22 +57,46 @@ def decide(session: Session, endpoint: Endpoint, table: str, report: Entry) -> E
     )
     subject = Ref("action", ids.uuid7())
     with session.change("report", subject) as change:
-        entry = change.append("decide", subject, action, [report.subject])
+        change.queue(Ref("action", report.ref.short))
+        made = [entry for entry in session.made_from(report.subject) if entry.verb == "decide"]
+        same = [place for place, entry in enumerate(made) if entry.read(Action) == action]
+        if not same:
+            same, made = (
+                [len(made)],
+                [*made, change.append("decide", subject, action, [report.subject])],
+            )
+        entry = made[same[0]]
         if holds:
             body = {"action": entry.subject, "endpoint": endpoint.name, "snapshot": snapshot}
-            change.enqueue(JOB, _key(endpoint.name, report), {**body}, entry)
+            change.enqueue(JOB, _key(report, same[0]), {**body}, entry)
     return entry
+
+
+def _key(report: Entry, place: int) -> str:
+    """Of the job that a report's first decision wants, or a later one (on newer rows)."""
+    key = f"{JOB}/{report.ref.name}/{report.ref.version}"
+    return key if place == 0 else f"{key}.{place + 1}"
 
 
 def work(session: Session, project: Project, folder: Path) -> Entry | None:
     """Carry out one waiting retrain job; None where there is none.
 
     Raises:
+        UnavailableError: a disk or database is not there; the job waits for it.
         ColonnadeError: what the run raises; the job is marked failed with its message.
     """
     job = session.claim_job([JOB])
     if job is None:
         return None
+    try:
+        return _carry_out(session, project, folder, job)
+    except UnavailableError:
+        with suppress(ColonnadeError):  # else it waits until its lease has run out
+            session.give_back(job)
+        raise
+
+
+def _carry_out(session: Session, project: Project, folder: Path, job: Job) -> Entry:
     name = str(job.body["endpoint"])
     decision = str(job.body["action"])
     try:
@@ -108,6 +105,8 @@ def work(session: Session, project: Project, folder: Path) -> Entry | None:
         champion = promote.champion(session, name)
         with session.holding(job):
             found, _ = pipeline.fitted(session, model, folder, table, champion, decision)
+    except UnavailableError:
+        raise
     except ColonnadeError as error:
         with session.change("train", Ref("job", job.key)) as change:
             failure = fit.failure(error)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from colonnade.base import clock
 from colonnade.base.errors import ColonnadeError
 from colonnade.govern.session import Session
 from colonnade.lifecycle import pipeline, retrain
@@ -29,18 +29,27 @@ Stopping = Callable[[], bool]
 def serve(session: Session, options: Options, stopping: Stopping, say: Say) -> None:
     """Answer requests until `stopping`: workers, switches, flushing, sealing; then drain.
 
+    Flushing has a thread of its own: it may wait for another process that writes the table, and a
+    worker that died must be replaced meanwhile.
+
     Raises:
         UnavailableError: CN-SERVE-001, the port is taken.
     """
     supervisor = Supervisor(options)
     rollout = Rollout(session, supervisor)
     news = _News(say)
-    flushed_s = 0.0
-
     early: list[str] = []  # said behind the address, for which a caller waits
     supervisor.start(lambda: _reconcile(rollout, _News(early.append)))
     for text in (f"listening on {supervisor.url}", *early):
         say(text)
+    drained = threading.Event()
+
+    def keep() -> None:
+        while not drained.wait(FLUSH_EVERY_S):
+            _keep(session, options.spool, news)
+
+    keeper = threading.Thread(target=keep, name="flusher")
+    keeper.start()
     try:
         while not stopping():
             for death in supervisor.poll():
@@ -48,12 +57,11 @@ def serve(session: Session, options: Options, stopping: Stopping, say: Say) -> N
                     f"worker {death.worker} ended ({death.exit_code}); again in {death.next_in_s} s"
                 )
             _reconcile(rollout, news)
-            if clock.now_s() - flushed_s >= FLUSH_EVERY_S:
-                _keep(session, options.spool, news)
-                flushed_s = clock.now_s()
             time.sleep(TICK_S)
     finally:
         supervisor.drain()
+        drained.set()
+        keeper.join()
         _keep(session, options.spool, news)
 
 
@@ -119,8 +127,11 @@ class _News:
 
 def _keep(session: Session, spool: Path, news: _News) -> None:
     """Flush every endpoint's spool and seal; a damaged segment is left where it is."""
-    for folder in sorted(spool.iterdir()) if spool.is_dir() else []:
-        with news.trouble(f"predictions of {folder.name}"):
-            flush(session, folder.name, spool)
+    endpoints = []
+    with news.trouble("spool"):
+        endpoints = sorted(folder.name for folder in spool.iterdir()) if spool.is_dir() else []
+    for endpoint in endpoints:
+        with news.trouble(f"predictions of {endpoint}"):
+            flush(session, endpoint, spool)
     with news.trouble("ledger"):
         session.seal()

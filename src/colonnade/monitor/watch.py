@@ -62,6 +62,8 @@ def window_of(text: str) -> Window:
 def report(session: Session, endpoint: str, window: Window) -> Entry:
     """Make the report on a window and record it, as of now.
 
+    The same window over the same predictions and labels is the same report: the one that was made.
+
     Raises:
         NotFoundError: CN-REF-002, the endpoint has made no prediction.
         UsageError: CN-REPORT-002, none falls into the window.
@@ -86,7 +88,16 @@ def report(session: Session, endpoint: str, window: Window) -> Entry:
     made_from = [predicted.subject, *([labels.subject] if labels else [])]
     made_from += [f"model/{version}" for version in versions]
     with session.change("report", subject) as change:
+        change.queue(subject)
+        for entry in session.made_from(predicted.subject):
+            if _is_report(entry, endpoint, made_from) and entry.read(Report).window == body.window:
+                return entry
         return change.version("report", subject, lambda _: body, made_from)
+
+
+def _is_report(entry: Entry, endpoint: str, made_from: list[str]) -> bool:
+    named = (entry.kind, entry.ref.name, entry.made_from)
+    return named == ("report", endpoint, tuple(made_from))
 
 
 def _versions(rows: pl.DataFrame) -> list[str]:

@@ -23,7 +23,7 @@ import msgspec
 import uvicorn
 import uvloop
 
-from colonnade.base.errors import ColonnadeError, UnavailableError
+from colonnade.base.errors import ColonnadeError
 from colonnade.bundle.load import open_bundle
 from colonnade.bundle.manifest import MANIFEST, SEAL, digest
 from colonnade.bundle.predict import Predictor
@@ -110,15 +110,21 @@ class Worker:
             await self._serving
         for endpoint, log in self._logs.items():
             if lost := await log.close():
-                print(  # noqa: T201 - the last words of a process whose disk is broken
-                    f"CN-LOG-003: {lost} predictions of {endpoint} could not be written",
-                    file=sys.stderr,
-                )
+                _tell(f"CN-LOG-003: {lost} predictions of {endpoint} could not be written")
 
     async def sample(self) -> None:
-        """Keep the gauges fresh, for the workers that answer a scrape for this one too."""
+        """Keep the gauges fresh, for the workers that answer a scrape for this one too.
+
+        A disk that takes no writes is told when it begins and when it is over.
+        """
+        broken: dict[str, str] = {}
         while True:
             self._app.sample()
+            for endpoint, log in self._logs.items():
+                trouble = log.trouble()
+                if trouble != broken.get(endpoint, ""):
+                    broken[endpoint] = trouble
+                    _tell(trouble or f"the prediction log of {endpoint} is written again")
             await asyncio.sleep(SAMPLE_S)
 
     async def _load(self, order: control.Load) -> control.Reply:
@@ -166,21 +172,14 @@ class Worker:
         if begin.mode == "off":
             return None
         if endpoint not in self._logs:
+            spool = Spool(
+                Path(begin.spool),
+                endpoint,
+                SpoolKey(id=begin.key_id, secret=begin.secret),
+                durable=begin.mode == "commit",
+                segment_bytes=begin.segment_bytes,
+            )
             settings = LogSettings(mode=begin.mode, delay_s=begin.delay_s, age_s=begin.age_s)
-            try:
-                spool = Spool(
-                    Path(begin.spool),
-                    endpoint,
-                    SpoolKey(id=begin.key_id, secret=begin.secret),
-                    durable=begin.mode == "commit",
-                    segment_bytes=begin.segment_bytes,
-                )
-            except OSError as error:
-                raise UnavailableError(
-                    "CN-SERVE-006",
-                    f"the spool folder {begin.spool} cannot be used: {error.strerror}",
-                    "make it writable, or choose another disk",
-                ) from error
             self._logs[endpoint] = Log(spool, settings)
         return self._logs[endpoint]
 
@@ -243,6 +242,10 @@ def _open(order: control.Load) -> Predictor:
     for _ in range(WARM_RUNS):
         predictor.predict_rows(predictor.decode(body))
     return predictor
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 (a worker's own words, beside its metrics)
 
 
 def _typical(feature: Feature) -> str | float | bool | None:

@@ -150,6 +150,7 @@ class Log:
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=f"log {spool.endpoint}")
         self._thread.start()
+        self._send()  # a disk that takes no writes is known before the first request
 
     def check(self) -> None:
         """Refuse what could not be recorded.
@@ -165,6 +166,10 @@ class Log:
                 f"{self._group.rows} predictions of {self._spool.endpoint} wait to be written",
                 "try again soon, or give the spool a faster disk",
             )
+
+    def trouble(self) -> str:
+        """Why it cannot be written, else empty."""
+        return "" if self._broken is None else str(_unwritable(self._spool.endpoint, self._broken))
 
     def append(self, source: Source, entry: Entry) -> asyncio.Future[None] | None:
         """Take an entry; in ``commit`` mode the caller awaits what is returned.

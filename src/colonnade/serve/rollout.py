@@ -7,6 +7,8 @@ old version live everywhere and is recorded once.
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 from colonnade.base import clock
@@ -15,13 +17,25 @@ from colonnade.govern.session import Session
 from colonnade.records.deployment import Deployment, Loaded
 from colonnade.records.entry import Entry
 from colonnade.records.model import ModelVersion
-from colonnade.records.ref import parse
+from colonnade.records.ref import Ref, parse
 from colonnade.serve.control import Access, Load
 from colonnade.serve.supervisor import Supervisor
 
 ACCESS_VALID_S: Final = 3600.0  # without a database, a key is believed for an hour
 ACCESS_EVERY_S: Final = 2.0
 NO_WORKER: Final = "CN-SERVE-003"
+DIED: Final = "CN-SERVE-004"
+TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """What became of a deployment, until it is in the ledger."""
+
+    verb: str
+    subject: Ref
+    body: object
+    made_from: str
 
 
 class Rollout:
@@ -31,16 +45,22 @@ class Rollout:
         self._session = session
         self._supervisor = supervisor
         self._seen: dict[str, str] = {}
+        self._tries: Counter[str] = Counter()
+        self._facts: list[_Fact] = []
         self._access_at_s = 0.0
 
     def reconcile(self) -> list[str]:
-        """Load what was decided since the last time; returns ``endpoint: sentence`` for each."""
+        """Load what was decided since the last time; returns ``endpoint: sentence`` for each.
+
+        What could not be recorded is recorded the next time, and not loaded again for that.
+        """
+        self._record()
         changes = []
         for endpoint in self._session.names("deployment"):
             entry = self._session.newest("deployment", endpoint)
             if entry is not None and self._seen.get(endpoint) != entry.id:
-                self._seen[endpoint] = entry.id
                 changes.append(self._switch(endpoint, entry))
+                self._record()
         self._refresh_access()
         return changes
 
@@ -62,12 +82,13 @@ class Rollout:
             )
             found = self._supervisor.deploy(load)
         except ColonnadeError as error:
-            if error.code == NO_WORKER:
-                del self._seen[endpoint]  # nothing was tried: it is tried again
+            if self._is_tried_again(entry, error):
                 return f"{endpoint}: {deployment.model} waits for a worker"
+            self._seen[endpoint] = entry.id
             body = {"code": error.code, "message": error.message, "model": deployment.model}
-            self._session.record("predict", "refuse", entry.ref, body, [entry.subject])
+            self._facts.append(_Fact("refuse", entry.ref, body, entry.subject))
             return f"{endpoint}: {deployment.model} was refused, the old version stays: {error}"
+        self._seen[endpoint] = entry.id
         loaded = Loaded(
             model=deployment.model,
             digest=found.digest,
@@ -75,8 +96,19 @@ class Rollout:
             took_ms=found.took_ms,
             workers=len(self._supervisor.pids),
         )
-        self._session.record("predict", "load", entry.ref, loaded, [f"model/{deployment.model}"])
+        self._facts.append(_Fact("load", entry.ref, loaded, f"model/{deployment.model}"))
         return f"{endpoint}: answers with {deployment.model} ({entry.ref.short})"
+
+    def _is_tried_again(self, entry: Entry, error: ColonnadeError) -> bool:
+        """A worker may die of something else, but not of the same bundle for ever."""
+        self._tries[entry.id] += error.code == DIED
+        return error.code == NO_WORKER or (error.code == DIED and self._tries[entry.id] < TRIES)
+
+    def _record(self) -> None:
+        while self._facts:
+            fact = self._facts[0]
+            self._session.record("predict", fact.verb, fact.subject, fact.body, [fact.made_from])
+            del self._facts[0]
 
     def _access(self, endpoint: str) -> Access:
         return Access(

@@ -5,9 +5,10 @@ spool's id is new for every start of a worker, so a number is never used twice, 
 holds a lock on the folder's `lock` for as long as it lives: an open segment whose spool is not
 locked belongs to a dead process, and whoever collects may take it.
 
-A failed write is undone: the segment ends at its last good frame and the next write begins a new
-one. The number after a segment is only used once that segment is closed, so that whoever has
-collected number n has collected everything before it.
+Folder and lock are made with the first write, so that a disk that is full when the worker starts
+is like one that fills up later. A failed write is undone: the segment ends at its last good frame
+and the next write begins a new one. The number after a segment is only used once that segment is
+closed, so that whoever has collected number n has collected everything before it.
 """
 
 from __future__ import annotations
@@ -36,9 +37,6 @@ class Spool:
         key: what the segments are encrypted under.
         durable: `fdatasync` every frame before `write` returns.
         segment_bytes: a segment is closed when it is this large.
-
-    Raises:
-        OSError: the folder cannot be made or locked.
     """
 
     def __init__(
@@ -52,7 +50,8 @@ class Spool:
     ) -> None:
         self.id = ids.uuid7()
         self.endpoint = endpoint
-        self.folder, self._lock = _make(folder / endpoint, self.id)
+        self.folder = folder / endpoint / self.id
+        self._lock: int | None = None
         self._key = key
         self._durable = durable
         self._segment_bytes = segment_bytes
@@ -96,6 +95,9 @@ class Spool:
 
     def close(self) -> None:
         """Close the open segment and give the folder up; an empty folder goes away."""
+        if self._lock is None:
+            shutil.rmtree(_hidden(self.folder), ignore_errors=True)
+            return
         try:
             if self._segment is not None:
                 self._segment.finish()
@@ -106,6 +108,8 @@ class Spool:
             os.close(self._lock)
 
     def _writable(self) -> _Segment:
+        if self._lock is None:
+            self._lock = _make(self.folder)
         if self._segment is not None and self._segment.done:
             self.rotate()
         if self._segment is None:
@@ -180,15 +184,26 @@ class _Segment:
         self.size_bytes += len(data)
 
 
-def _make(parent: Path, name: str) -> tuple[Path, int]:
-    """Make a locked folder; until it is locked it has a name that no reader looks at."""
-    hidden = parent / f".{name}"
-    hidden.mkdir(parents=True, mode=0o700)
-    lock = os.open(hidden / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    folder = hidden.rename(parent / name)
-    _sync_folder(parent)
-    return folder, lock
+def _make(folder: Path) -> int:
+    """Make a locked folder, or go on where that failed; returns the lock.
+
+    Until it is locked it has a name that no reader looks at.
+    """
+    made = folder if folder.is_dir() else _hidden(folder)
+    made.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(made / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        made.rename(folder)
+        _sync_folder(folder.parent)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _hidden(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}")
 
 
 def _sync_folder(folder: Path) -> None:

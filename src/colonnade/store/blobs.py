@@ -21,14 +21,19 @@ class Blobs:
         self._keys = keys
 
     def put(self, data: bytes) -> str:
-        """Store bytes durably; returns their digest. The same bytes are stored once."""
+        """Store bytes durably; returns their digest. The same bytes are stored once.
+
+        Raises:
+            UnavailableError: CN-DISK-001, CN-DISK-002; nothing is stored under the digest.
+        """
         digest = canonical.sha256(data)
         path = self.path(digest)
         if path.exists():
             return digest
         if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            durable.sync(self._root)
+            with durable.writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                durable.sync(self._root)
         durable.write(path, self._keys.encrypt(_PURPOSE, data, digest.encode()))
         return digest
 

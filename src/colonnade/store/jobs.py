@@ -26,7 +26,7 @@ class Jobs:
         self._database = database
 
     def enqueue(self, connection: sa.Connection, job: Job) -> None:
-        """Want a job; wanting the same key again changes nothing."""
+        """Want a job; wanting the same key again changes nothing, unless the job has failed."""
         insert = self._database.dialect.insert(jobs).values(
             key=job.key,
             kind=job.kind,
@@ -37,7 +37,11 @@ class Jobs:
             lease_until=0.0,
             attempt=0,
         )
-        connection.execute(insert.on_conflict_do_nothing(index_elements=["key"]))
+        again = {"state": job.state, "attempt": 0}
+        failed = jobs.c.state == "failed"
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["key"], set_=again, where=failed)
+        )
 
     def claim(self, owner: str, kinds: Sequence[str]) -> Job | None:
         """Take the oldest job of these kinds that waits, or whose owner has gone silent.
@@ -89,7 +93,24 @@ class Jobs:
             RefusedError: CN-JOB-001, the job is another owner's by now.
         """
         with self._database.write() as connection:
-            self._mine(connection, job, {"lease_until": clock.now_s() + LEASE_S})
+            self.confirm(connection, job)
+
+    def confirm(self, connection: sa.Connection, job: Job) -> None:
+        """Prolong a claim inside a transaction that depends on it.
+
+        Raises:
+            RefusedError: CN-JOB-001, the job is another owner's by now.
+        """
+        self._mine(connection, job, {"lease_until": clock.now_s() + LEASE_S})
+
+    def give_back(self, job: Job) -> None:
+        """Let a job wait again, as if it had not been claimed.
+
+        Raises:
+            RefusedError: CN-JOB-001, the job is another owner's by now.
+        """
+        with self._database.write() as connection:
+            self._mine(connection, job, {"state": "waiting", "attempt": job.attempt - 1})
 
     def finish(self, connection: sa.Connection, job: Job, state: JobState, result: str) -> None:
         """Close a job in the transaction that records its result.

@@ -87,8 +87,18 @@ class Keys:
             ) from error
 
     def rotate(self) -> str:
-        """Add a root key and use it from now on; returns its id."""
-        key_id = _append(self._path, whole=self._path.read_bytes().endswith(b"\n"))
+        """Add a root key and use it from now on; returns its id.
+
+        Raises:
+            UnavailableError: CN-DISK-001, CN-DISK-002; the file is as it was.
+        """
+        path = self._path.resolve()  # a link stays a link
+        with durable.locked(path.parent):  # two rotations at once must both be kept
+            text = path.read_bytes()
+            if not text.endswith(b"\n"):  # somebody's editor left the last line open
+                text += b"\n"
+            key_id, line = _new()
+            durable.write(path, text + line, mode=0o600)
         self._roots = _read(self._path)
         return key_id
 
@@ -97,31 +107,29 @@ class Keys:
 
 
 def make(path: Path) -> bool:
-    """Make a key file with one root key; False where there is one already, which is kept."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Make a key file with one root key; False where there is one already, which is kept.
+
+    Raises:
+        UnavailableError: CN-DISK-001, CN-DISK-002; there is no file.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    _append(temporary)
-    try:
-        os.link(temporary, path)  # whole or not at all, and never over another one
-        durable.sync(path.parent)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
+    with durable.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            durable.write(temporary, _new()[1], mode=0o600)
+            os.link(temporary, path)  # whole or not at all, and never over another one
+            durable.sync(path.parent)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
     return True
 
 
-def _append(path: Path, *, whole: bool = True) -> str:
+def _new() -> tuple[str, bytes]:
+    """A fresh root key: its id, and its line."""
     key_id = secrets.token_hex(_ID_BYTES // 2)
-    line = "" if whole else "\n"  # somebody's editor left the last line open
-    line += f"{key_id} {base64.b64encode(secrets.token_bytes(32)).decode()}\n"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        os.write(handle, line.encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    return key_id
+    return key_id, f"{key_id} {base64.b64encode(secrets.token_bytes(32)).decode()}\n".encode()
 
 
 def _read(path: Path) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -34,6 +35,8 @@ BATCH: Final = 5_000
 _LEASE: Final = "sealer"
 _HEAD: Final = b'{"at":"'  # how the canonical JSON of a head begins
 _TTL_S: Final = 10.0
+_LOCK_S: Final = 5.0  # how long to wait for another process that exports
+_POLL_S: Final = 0.05
 _TAIL_BYTES: Final = 65_536  # of the export file; a head has about 500
 
 
@@ -88,7 +91,7 @@ class Sealer:
         try:
             self._export.parent.mkdir(parents=True, exist_ok=True)
             with self._export.open("ab+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                _lock(file)
                 for text in self._newer(_mend(file)):
                     file.write(text.encode() + b"\n")
                 file.flush()
@@ -161,6 +164,20 @@ class Sealer:
         connection.execute(
             heads.insert().values(last=head.last, head=canonical.encode(head).decode())
         )
+
+
+def _lock(file: BinaryIO) -> None:
+    """Wait for others that export; not for ever, for one may have been stopped."""
+    until_s = clock.now_s() + _LOCK_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if clock.now_s() > until_s:
+                raise
+            time.sleep(_POLL_S)
+        else:
+            return
 
 
 def _mend(file: BinaryIO) -> int:

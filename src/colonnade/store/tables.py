@@ -7,6 +7,8 @@ Delta version without an entry can adopt it exactly, or undo it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -14,7 +16,9 @@ from urllib.parse import unquote
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
+from deltalake.exceptions import DeltaError
 
+from colonnade.base import disk
 from colonnade.base.errors import UsageError
 from colonnade.store import durable
 
@@ -73,21 +77,22 @@ class Tables:
         Raises:
             UsageError: CN-TABLE-001, a type that a table cannot hold; CN-TABLE-002, appended
                 columns that are not the table's.
+            UnavailableError: CN-DISK-001, CN-DISK-002.
         """
         frame = storable(name, frame)
         path = self._path(name)
         if self._exists(name) and mode == "append":
             self._check_columns(name, frame)
-        else:
+        with _writing(path):
             path.mkdir(parents=True, exist_ok=True)
-        write_deltalake(
-            path,
-            frame,
-            mode="append" if mode == "append" else "overwrite",
-            schema_mode="overwrite" if mode == "replace" else "merge",
-            commit_properties=_properties(draft),
-            post_commithook_properties=_KEEP,
-        )
+            write_deltalake(
+                path,
+                frame,
+                mode="append" if mode == "append" else "overwrite",
+                schema_mode="overwrite" if mode == "replace" else "merge",
+                commit_properties=_properties(draft),
+                post_commithook_properties=_KEEP,
+            )
         return DeltaTable(path).version()
 
     def scan(self, name: str, delta_version: int) -> pl.LazyFrame:
@@ -108,28 +113,36 @@ class Tables:
 
     def undo(self, name: str, to: int, draft: str) -> int:
         """Make the newest version equal to version `to` again; returns the new number."""
-        table = DeltaTable(self._path(name))
-        table.restore(to, commit_properties=_properties(draft), post_commithook_properties=_KEEP)
-        return DeltaTable(self._path(name)).version()
-
-    def settle(self, name: str, delta_version: int, parent: int = -1) -> None:
-        """Make a version outlast a power cut: Delta leaves its files to the kernel."""
-        root = self._path(name)
-        log = root / "_delta_log"
-        added = self._files(name, delta_version) - self._files(name, parent)
-        commit = log / f"{delta_version:020}.json"
-        for path in (*map(Path, sorted(added)), commit, log, root, self._root):
-            durable.sync(path)
+        path = self._path(name)
+        with _writing(path):
+            DeltaTable(path).restore(
+                to, commit_properties=_properties(draft), post_commithook_properties=_KEEP
+            )
+        return DeltaTable(path).version()
 
     def parts(self, name: str, delta_version: int, parent: int = -1) -> dict[str, str]:
         """SHA-256 of every data file that a version has and `parent` had not, by relative path."""
         root = self._path(name).resolve()
-        found = {}
-        for path in sorted(self._files(name, delta_version) - self._files(name, parent)):
-            with Path(path).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found[str(Path(path).relative_to(root))] = digest
-        return found
+        return {
+            str(path.relative_to(root)): _digest(path)
+            for path in self._new_files(name, delta_version, parent)
+        }
+
+    def settle(self, name: str, delta_version: int, parent: int = -1) -> None:
+        """Make a version last that is about to be named: Delta leaves it to the operating system.
+
+        Raises:
+            UnavailableError: CN-DISK-001, CN-DISK-002: what was written did not reach the disk.
+        """
+        root = self._path(name)
+        log = root / "_delta_log"
+        number = f"{delta_version:020}"
+        written = [log / f"{number}.json", log / f"{number}.checkpoint.parquet"]
+        written += [log / "_last_checkpoint", *self._new_files(name, delta_version, parent)]
+        with durable.writing(root):
+            for path in [*written, log, root, self._root]:
+                if path.exists():
+                    durable.sync(path)
 
     def rows(self, name: str, delta_version: int) -> int:
         """The number of rows of a version, from the log's statistics."""
@@ -145,6 +158,11 @@ class Tables:
                     f"cast it in the step that makes {name}, or give the new column another name",
                 )
 
+    def _new_files(self, name: str, delta_version: int, parent: int) -> list[Path]:
+        return sorted(
+            Path(path) for path in self._files(name, delta_version) - self._files(name, parent)
+        )
+
     def _files(self, name: str, delta_version: int) -> set[str]:
         if delta_version < 0:
             return set()
@@ -155,6 +173,22 @@ class Tables:
 
     def _path(self, name: str) -> Path:
         return self._root / name
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say plainly what the disk refused."""
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        if disk.number_of(error) is None:
+            raise
+        raise disk.refused(error, path) from error
 
 
 def _properties(draft: str) -> CommitProperties:
