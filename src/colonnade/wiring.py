@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from colonnade.base import ids
 from colonnade.base.errors import NotFoundError, UsageError
-from colonnade.base.text import check_name
+from colonnade.base.text import check_name, closest
 from colonnade.compute import code
 from colonnade.govern import access, audit
 from colonnade.govern.session import Session
@@ -28,6 +26,19 @@ from colonnade.store import keys
 
 SETTINGS: Final = "colonnade.toml"
 STATE: Final = ".colonnade"
+PREFIX: Final = "COLONNADE_"
+_NO_SETTINGS: Final = re.compile(rf"{PREFIX}(FOLDER|TEST_.*)")  # the command line's, the tests'
+
+
+def _is_path(path: Path) -> Path:
+    """The path, if it can be one: TOML knows the character 0, a file system does not."""
+    if "\0" in str(path) or str(path) == ".":
+        raise ValueError("it names no file")
+    path.expanduser()
+    return path
+
+
+_File = Annotated[Path, AfterValidator(_is_path)]
 
 
 class _Part(BaseModel):
@@ -38,15 +49,15 @@ class ProjectSettings(_Part):
     """Which project this is."""
 
     name: str
-    id: str
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")  # it names files
 
 
 class ServingSettings(_Part):
     """The endpoint process of ``colonnade up``."""
 
     host: str = "127.0.0.1"
-    port: int = 8500
-    workers: int = 1
+    port: int = Field(default=8500, ge=0, le=65_535)
+    workers: int = Field(default=1, ge=1, le=256)
     log: Literal["commit", "buffered", "off"] = "commit"
 
 
@@ -54,13 +65,13 @@ class Settings(BaseSettings):
     """``colonnade.toml``, then ``COLONNADE_*`` variables, which win."""
 
     model_config = SettingsConfigDict(
-        env_prefix="COLONNADE_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
     project: ProjectSettings
     serving: ServingSettings = ServingSettings()
     database_url: str | None = None
-    key_file: Path | None = None
-    heads_file: Path | None = None
+    key_file: _File | None = None
+    heads_file: _File | None = None
 
     @classmethod
     def settings_customise_sources(
@@ -91,13 +102,34 @@ def read_settings(folder: Path) -> Settings:
             "go into a project's folder, or make one: colonnade init my_project",
         )
     try:
-        return Settings(**TomlConfigSettingsSource(Settings, path)())
-    except (ValidationError, ValueError) as error:
+        return Settings(**tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except (ValueError, OSError, RecursionError, RuntimeError) as error:
         raise UsageError(
             "CN-SETTINGS-002",
             f"{SETTINGS} cannot be used: {_first_problem(error)}",
             "mend the setting; docs/settings.md lists them all",
         ) from error
+
+
+def unknown_variables(names: Iterable[str]) -> dict[str, str]:
+    """The variables that look like settings and are none, each with a hint."""
+    known = list(_variables(Settings, PREFIX))
+    return {
+        name: closest(name, known)
+        for name in sorted(names)
+        if name.startswith(PREFIX)
+        and name not in known
+        and not _NO_SETTINGS.fullmatch(name)
+        and not any(name.startswith(f"{part}__") for part in known)  # those are refused above
+    }
+
+
+def _variables(settings: type[BaseModel], prefix: str) -> Iterable[str]:
+    for name, field in settings.model_fields.items():
+        variable = f"{prefix}{name.upper()}"
+        yield variable
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _variables(field.annotation, f"{variable}__")
 
 
 @dataclass
@@ -163,12 +195,7 @@ def open_workspace(folder: Path) -> Workspace:
     """
     folder = folder.resolve()
     settings = read_settings(folder)
-    if "%" in str(folder):
-        raise UsageError(
-            "CN-SETTINGS-004",
-            f"the path {folder} holds a %, below which Delta tables cannot be written",
-            "move the project to a folder without %",
-        )
+    _check_place(folder)
     state = folder / STATE
     if not state.is_dir():
         keys.make(key_file(folder, settings))  # before the folder, which says that this was done
@@ -186,13 +213,30 @@ def create(folder: Path, name: str, extra: str = "") -> None:
         UsageError: CN-SETTINGS-003, there is a project already; CN-NAME-001.
     """
     check_name("project", name)
+    _check_place(folder)
     if (folder / SETTINGS).exists():
         raise UsageError(
             "CN-SETTINGS-003", f"{folder} is a project already", "choose another folder"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     text = f'{extra}[project]\nname = "{name}"\nid = "{ids.uuid7()}"\n'
-    (folder / SETTINGS).write_text(text)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SETTINGS).write_text(text)
+    except OSError as error:
+        raise UsageError(
+            "CN-SETTINGS-005",
+            f"no project can be made in {folder}: {error.strerror}",
+            "choose a folder that you may write",
+        ) from error
+
+
+def _check_place(folder: Path) -> None:
+    if "%" in str(folder):
+        raise UsageError(
+            "CN-SETTINGS-004",
+            f"the path {folder} holds a %, below which Delta tables cannot be written",
+            "move the project to a folder without %",
+        )
 
 
 def key_file(folder: Path, settings: Settings) -> Path:
@@ -211,8 +255,20 @@ def _place(folder: Path, setting: Path | None, project: str, suffix: str) -> Pat
     return Path.home() / ".config" / "colonnade" / f"{project}{suffix}"
 
 
-def _first_problem(error: ValueError) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_input=False, include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
+def _first_problem(error: Exception) -> str:
+    """What is wrong, in one line; the database's URL is not quoted: it may hold a password."""
+    if isinstance(error, RecursionError):
+        return "its values lie too deep in one another"
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting; {closest(name, _names(Settings))}"
+    found = "" if name in ("database_url", "") else f"; found {str(first['input'])[:60]!r}"
+    return f"{name}: {first['msg']}{found if first['type'] != 'missing' else ''}"
+
+
+def _names(settings: type[BaseModel]) -> list[str]:
+    variables = list(_variables(settings, ""))
+    return [name.lower().replace("__", ".") for name in variables]

@@ -8,6 +8,8 @@ from typing import Final
 
 import click
 
+from colonnade.base.errors import UsageError
+from colonnade.base.text import NAME
 from colonnade.cli import render
 from colonnade.wiring import create, open_workspace
 
@@ -46,8 +48,10 @@ def init(folder: Path, name: str | None) -> None:
 
     Example: colonnade init my_project
     """
+    if folder == Path():
+        raise click.BadParameter("name the folder: it may not be empty", param_hint="FOLDER")
     folder = folder.resolve()
-    name = name or re.sub(r"[^a-z0-9_]", "_", folder.name.lower())
+    name = _name_of(folder) if name is None else name
     create(folder, name)
     if not (folder / "project.py").exists():
         (folder / "project.py").write_text(_PROJECT.format(name=name))
@@ -57,3 +61,15 @@ def init(folder: Path, name: str | None) -> None:
         if workspace.first_key is not None:
             click.echo(render.first_key(workspace.first_key))
     click.echo("next: put CSV files into landing/, adapt project.py, then: colonnade run")
+
+
+def _name_of(folder: Path) -> str:
+    """The name that a folder gives its project."""
+    name = re.sub(r"[^a-z0-9_]", "_", folder.name.lower())
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            "CN-NAME-001",
+            f"the folder's name {folder.name!r} gives no name for a project",
+            "say it: --name NAME (a lower-case letter, then letters, digits and _; 63 at most)",
+        )
+    return name

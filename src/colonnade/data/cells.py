@@ -132,11 +132,11 @@ def reading(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise UsageError(
             "CN-SOURCE-003",
             f"{what} cannot be read: {str(error).partition(chr(10))[0]}",
-            "mend the file (a CSV in UTF-8, or Parquet) and run again",
+            "mend the file (a CSV in UTF-8 with commas, or Parquet) and run again",
         ) from error
 
 

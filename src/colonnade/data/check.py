@@ -64,6 +64,7 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
         ),
     )
     rules = dict(_rules(contract))
+    _check_rules(contract, rules)
     try:
         good, failure = _schema(contract, rules.values()).filter(typed).collect_all()
     except pl.exceptions.PolarsError as error:
@@ -73,6 +74,12 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
             "CN-CONTRACT-007",
             f"contract {contract.name}: a rule cannot be evaluated: {_first_line(error)}",
             "mend the rowRule or the pattern in the contract",
+        ) from error
+    except pl.exceptions.PanicException as error:
+        raise UsageError(
+            "CN-SOURCE-003",
+            f"{what} cannot be read: {_first_line(error)}",
+            "mend the file (a CSV in UTF-8 with commas, or Parquet) and run again",
         ) from error
     names = [column.name for column in contract.columns]
     places = dict(zip(map(_place, range(len(rules))), rules, strict=True))
@@ -134,6 +141,30 @@ def _rules(contract: Contract) -> Iterator[tuple[str, pl.Expr]]:
             yield f"{column.name}|{name}", condition
     for rule in contract.rules:
         yield f"row|{rule.name}", _row_condition(contract, rule)
+
+
+def _check_rules(contract: Contract, rules: dict[str, pl.Expr]) -> None:
+    """Evaluate each rule on no rows: so an error names the rule, and nothing of ours."""
+    columns = {column.name: DTYPES[column.type] for column in contract.columns}
+    flags = {READABLE + name: pl.Boolean() for name in columns}
+    of_columns = len(rules) - len(contract.rules)
+    for number, (name, condition) in enumerate(rules.items()):
+        # A row rule is the user's: it sees the user's columns.
+        schema = columns | flags if number < of_columns else columns
+        try:
+            found = pl.DataFrame(schema=schema).select(rule=condition).schema["rule"]
+        except pl.exceptions.PolarsError as error:
+            raise _bad_rule(contract, name, _first_line(error)) from error
+        if found != pl.Boolean:
+            raise _bad_rule(contract, name, f"it gives {found}, expected true or false")
+
+
+def _bad_rule(contract: Contract, name: str, why: str) -> UsageError:
+    return UsageError(
+        "CN-CONTRACT-007",
+        f"contract {contract.name}: the rule {name} cannot be evaluated: {why}",
+        "mend the rowRule or the pattern in the contract",
+    )
 
 
 def _schema(contract: Contract, rules: Iterable[pl.Expr]) -> type[dy.Schema]:
@@ -212,4 +243,6 @@ def _with_cells(raw: pl.LazyFrame, bad: pl.DataFrame, names: list[str]) -> pl.Da
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    """The first line; where it only announces (``regex parse error:``), the last one too."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
+    return f"{lines[0]} {lines[-1].strip()}" if lines[0].endswith(":") else lines[0]

@@ -6,7 +6,7 @@ again under their ids.
 
 from __future__ import annotations
 
-import glob
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def predict(
     session.require("predict", version.ref)
     _check_target(source, target)
     predictor = open_version(session, version)
-    digest = session.landing(source.parent, glob.escape(source.name))[source]
+    digest = session.digest_of(source)
     with reading(source.name):
         raw = session.open_file(source, ()).collect()
     if raw.is_empty():
@@ -108,11 +108,22 @@ def _check_target(source: Path, target: Path) -> None:
         found, fix = "is no .csv or .parquet", "name the output file so"
     elif not target.parent.is_dir():
         found, fix = f"lies in no folder: {target.parent}", f"mkdir -p {target.parent}"
-    elif target.exists() and target.samefile(source):
-        found, fix = "is the input file", "choose another name for the output"
     else:
-        return
+        try:
+            if not (target.exists() and target.samefile(source)):
+                _temporary(target).touch()
+                _temporary(target).unlink()
+                return
+            found, fix = "is the input file", "choose another name for the output"
+        except OSError as error:
+            found = f"cannot be written: {error.strerror}"
+            fix = "choose a file that you may write"
     raise UsageError("CN-PREDICT-005", f"{target.name} {found}; nothing was predicted", fix)
+
+
+def _temporary(target: Path) -> Path:
+    """Where the output is written before it takes its name."""
+    return target.with_name(f".{target.name}.{os.getpid()}")
 
 
 def _version(endpoint: str, spool: str, rows: pl.DataFrame) -> TableVersion:
@@ -202,12 +213,18 @@ def _write(raw: pl.DataFrame, rows: pl.DataFrame, classes: Sequence[str], target
         *scores,
         (rows["model"] + "@" + rows["version"].cast(pl.String)).alias("model_version"),
     )
-    temporary = target.with_name(f".{target.name}.{ids.uuid7()}")
+    temporary = _temporary(target)
     try:
         if target.suffix == ".csv":
             answer.write_csv(temporary)
         else:
             answer.write_parquet(temporary)
         temporary.rename(target)
+    except OSError as error:
+        raise UsageError(
+            "CN-PREDICT-007",
+            f"{target.name} cannot be written: {error}; the predictions are kept",
+            "make room, then ask again: they are written out under the same ids",
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

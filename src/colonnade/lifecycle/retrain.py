@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from colonnade.base import ids
-from colonnade.base.errors import ColonnadeError, NotFoundError
+from colonnade.base.errors import NotFoundError
 from colonnade.base.text import closest
 from colonnade.govern.session import Session
 from colonnade.lifecycle import pipeline, promote
@@ -64,7 +64,8 @@ def work(session: Session, project: Project, folder: Path) -> Entry | None:
     """Carry out one waiting retrain job; None where there is none.
 
     Raises:
-        ColonnadeError: what the run raises; the job is marked failed with its message.
+        Exception: what the run raises, foreseen or not; the job is marked failed with its message,
+            so that nobody takes it up again and again.
     """
     job = session.claim_job([JOB])
     if job is None:
@@ -77,7 +78,7 @@ def work(session: Session, project: Project, folder: Path) -> Entry | None:
         champion = promote.champion(session, name)
         with session.holding(job):
             found, _ = pipeline.fitted(session, model, folder, table, champion, decision)
-    except ColonnadeError as error:
+    except Exception as error:
         with session.change("train", Ref("job", job.key)) as change:
             failure = fit.failure(error)
             change.append("fail", Ref("job", job.key), failure, [decision])

@@ -7,7 +7,6 @@ Everything is read from entries and from the versions that they name, never from
 
 from __future__ import annotations
 
-import glob
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -45,7 +44,7 @@ def trace(session: Session, what: str, folder: Path) -> Answer:
     """
     path = folder / what
     if _is_file(path) and not _is_uuid(what):
-        digest = session.landing(path.parent, glob.escape(path.name))[path]
+        digest = session.digest_of(path)
         return _file(session, digest, _within(folder, path))
     if _SHA256.fullmatch(what):
         return _file(session, what, None)

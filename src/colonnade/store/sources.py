@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -17,6 +18,10 @@ from colonnade.base.errors import UsageError
 # RuntimeError is how zipfile says that an archive is encrypted or packed in a way it cannot read.
 _BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error, RuntimeError)
 SUFFIXES: Final = (".csv", ".csv.zip", ".parquet")
+MAX_COLUMNS: Final = 2_000  # each is checked by several expressions in one plan
+MAX_UNZIPPED_BYTES: Final = 1 << 30  # what a zip holds is read into memory
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f]")
+_OTHER_SEPARATORS: Final = re.compile(r"[;\t|]")
 
 
 def find(folder: Path, pattern: str) -> list[Path]:
@@ -32,21 +37,32 @@ def find(folder: Path, pattern: str) -> list[Path]:
             f"the path {pattern!r} leads out of the project folder",
             "put the files, or a link to their folder, into the project",
         )
-    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    try:
+        found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    except (OSError, ValueError, IndexError) as error:
+        raise UsageError(
+            "CN-SOURCE-001",
+            f"the path {pattern[:100]!r} cannot be looked for: {error}",
+            "name a file or a glob in the project's folder",
+        ) from error
     for path in found:
-        if not path.name.endswith(SUFFIXES):
-            raise UsageError(
-                "CN-SOURCE-002",
-                f"{path.name} is none of {', '.join(SUFFIXES)}",
-                "convert the file, or narrow the pattern of the source",
-            )
+        _check_suffix(path)
     return found
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        UsageError: CN-SOURCE-003, it cannot be read.
+    """
+    try:
+        if not path.is_file():
+            raise _unreadable(path, "it is no regular file")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from error
 
 
 def open_file(path: Path, missing: Sequence[str]) -> pl.LazyFrame:
@@ -57,36 +73,90 @@ def open_file(path: Path, missing: Sequence[str]) -> pl.LazyFrame:
         missing: texts that stand for a missing value, beside the empty one.
 
     Raises:
-        UsageError: CN-SOURCE-003, the file cannot be read as what its name says.
+        UsageError: CN-SOURCE-002, its name says no format; CN-SOURCE-003, the file cannot be read
+            as what its name says.
     """
+    _check_suffix(path)
     try:
         if path.name.endswith(".parquet"):
             frame = pl.scan_parquet(path, glob=False)
         else:
+            bytes_of = _csv(path)
+            _check_header(path, _header(bytes_of))
             frame = pl.scan_csv(
-                _csv(path),
+                bytes_of,
                 glob=False,  # a name with [ or * is a name
                 infer_schema=False,
                 null_values=list(missing),
                 raise_if_empty=True,
             )
-        frame.collect_schema()
+        columns = len(frame.collect_schema())
     except (pl.exceptions.PolarsError, OSError, *_BAD_ZIP) as error:
-        raise UsageError(
-            "CN-SOURCE-003", f"{path.name} cannot be read: {error}", "mend the file and run again"
-        ) from error
+        raise _unreadable(path, str(error).partition("\n")[0]) from error
+    if columns > MAX_COLUMNS:
+        raise _unreadable(path, f"it has {columns:,} columns, expected {MAX_COLUMNS:,} at most")
     return frame
+
+
+def _check_suffix(path: Path) -> None:
+    if not path.name.endswith(SUFFIXES):
+        raise UsageError(
+            "CN-SOURCE-002",
+            f"{path.name} is none of {', '.join(SUFFIXES)}",
+            "convert the file, or narrow the pattern of the source",
+        )
+
+
+def _header(bytes_of: Path | io.BytesIO) -> list[str]:
+    """The names of the columns as they are written: the engine would rename the second of two."""
+    first = pl.read_csv(
+        bytes_of, has_header=False, n_rows=1, infer_schema=False, glob=False, raise_if_empty=True
+    )
+    if isinstance(bytes_of, io.BytesIO):
+        bytes_of.seek(0)
+    return [name or "" for name in first.row(0)] if first.height else []
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    """Refuse what can be read as a CSV and is none: everything behind it would mean nothing."""
+    if any(_CONTROL.search(name) for name in names):
+        raise _unreadable(path, "its first line is no text in UTF-8 that ends with a line feed")
+    if (
+        twice := sorted({name for name in names if names.count(name) > 1})
+        if len(set(names)) < len(names)
+        else []
+    ):
+        raise _unreadable(path, f"its first line names the column {twice[0][:60]!r} twice")
+    if len(names) == 1 and (other := _OTHER_SEPARATORS.search(names[0])):
+        raise _unreadable(
+            path, f"its first line has {other.group()!r} and no comma, expected commas"
+        )
+
+
+def _unreadable(path: Path, why: str) -> UsageError:
+    return UsageError(
+        "CN-SOURCE-003",
+        f"{path.name} cannot be read: {why}",
+        "mend the file (a CSV in UTF-8 with commas, or Parquet) and run again",
+    )
 
 
 def _csv(path: Path) -> Path | io.BytesIO:
     if not path.name.endswith(".zip"):
         return path
     with zipfile.ZipFile(path) as archive:
-        inside = [name for name in archive.namelist() if name.endswith(".csv")]
+        inside = [found for found in archive.infolist() if found.filename.endswith(".csv")]
         if len(inside) != 1:
             raise UsageError(
                 "CN-SOURCE-003",
                 f"{path.name} holds {len(inside)} CSV files, expected exactly one",
                 "zip one CSV file by itself",
+            )
+        if inside[0].file_size > MAX_UNZIPPED_BYTES:  # a reader never gets more than it says
+            raise UsageError(
+                "CN-SOURCE-003",
+                f"{path.name} holds {inside[0].file_size:,} bytes, expected "
+                f"{MAX_UNZIPPED_BYTES:,} at most",
+                "unzip it: a CSV that is no zip may be larger than the memory",
             )
         return io.BytesIO(archive.read(inside[0]))
