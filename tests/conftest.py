@@ -92,3 +92,18 @@ def start(tmp_path: Path) -> Iterator[Start]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line about the cases of bad input, where they were among the tests."""
+    doors = [
+        dict(report.user_properties)["bad input"]
+        for report in terminalreporter.stats.get("passed", [])
+        if report.when == "call" and "bad input" in dict(report.user_properties)
+    ]
+    if doors:
+        routes = {door for door in doors if door.startswith("/")}
+        terminalreporter.write_line(
+            f"bad input: {len(doors)} cases over {len({*doors} - routes)} commands and "
+            f"{len(routes)} routes, each one message, no traceback"
+        )

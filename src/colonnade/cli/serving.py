@@ -70,6 +70,7 @@ def up(workspace: Workspace, port: int | None) -> None:
 
     Example: colonnade up
     """
+    workspace.project  # noqa: B018 (a broken project.py is said before anything is started)
     stop = _Stop()
     words = [sys.executable, "-m", "colonnade", "worker", "--project", str(workspace.folder)]
     with subprocess.Popen(words) as process:

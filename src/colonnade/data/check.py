@@ -18,6 +18,7 @@ from colonnade.base.errors import UsageError
 from colonnade.base.text import closest
 from colonnade.data.cells import DTYPES, READABLE, ROW, check_names, logical, read_text, reading
 from colonnade.records.contract import Column, Contract, LogicalType, RowRule, Scalar
+from colonnade.records.source import why_unreadable
 
 _TYPES: Final[dict[LogicalType, Callable[..., dy.Column]]] = {
     "string": partial(dy.String, nullable=True),
@@ -78,7 +79,7 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
     except pl.exceptions.PanicException as error:
         raise UsageError(
             "CN-SOURCE-003",
-            f"{what} cannot be read: {_first_line(error)}",
+            f"{what} cannot be read: {why_unreadable(error)}",
             "mend the file (a CSV in UTF-8 with commas, or Parquet) and run again",
         ) from error
     names = [column.name for column in contract.columns]
@@ -121,7 +122,7 @@ def _typed(column: Column, dtype: pl.DataType, what: str) -> tuple[pl.Expr, pl.E
     if dtype == pl.String:
         value = read_text(cell, column.type)
         return value.alias(column.name), (cell.is_null() | value.is_not_null()).alias(flag)
-    found = logical(column.name, dtype)
+    found = logical(f"{column.name} of {what}", dtype)
     if found != column.type and (found, column.type) != ("integer", "number"):
         raise UsageError(
             "CN-CONTRACT-006",
@@ -243,6 +244,6 @@ def _with_cells(raw: pl.LazyFrame, bad: pl.DataFrame, names: list[str]) -> pl.Da
 
 
 def _first_line(error: Exception) -> str:
-    """The first line; where it only announces (``regex parse error:``), the last one too."""
-    lines = [line for line in str(error).splitlines() if line.strip()] or [""]
-    return f"{lines[0]} {lines[-1].strip()}" if lines[0].endswith(":") else lines[0]
+    """The first line, and where it only announces (``regex parse error:``) what follows."""
+    first, *others = str(error).splitlines() or [""]
+    return " ".join([first, *(line for line in others if line.startswith("error: "))])

@@ -14,6 +14,7 @@ from typing import Final
 import polars as pl
 
 from colonnade.base.errors import UsageError
+from colonnade.records.source import why_unreadable
 
 # RuntimeError is how zipfile says that an archive is encrypted or packed in a way it cannot read.
 _BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error, RuntimeError)
@@ -92,7 +93,7 @@ def open_file(path: Path, missing: Sequence[str]) -> pl.LazyFrame:
             )
         columns = len(frame.collect_schema())
     except (pl.exceptions.PolarsError, OSError, *_BAD_ZIP) as error:
-        raise _unreadable(path, str(error).partition("\n")[0]) from error
+        raise _unreadable(path, why_unreadable(error)) from error
     if columns > MAX_COLUMNS:
         raise _unreadable(path, f"it has {columns:,} columns, expected {MAX_COLUMNS:,} at most")
     return frame
