@@ -104,6 +104,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if doors:
         routes = {door for door in doors if door.startswith("/")}
         terminalreporter.write_line(
-            f"bad input: {len(doors)} cases over {len({*doors} - routes)} commands and "
+            f"bad input: {len(doors)} cases over {len({*doors} - routes - {''})} commands and "
             f"{len(routes)} routes, each one message, no traceback"
         )
