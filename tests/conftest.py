@@ -99,8 +99,17 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the crash walks came to, one line each."""
-    for report in terminalreporter.getreports("passed"):
+    """What the crash walks came to; and over how many doors the cases of bad input went."""
+    passed = terminalreporter.getreports("passed")
+    for report in passed:
         for name, line in report.user_properties:
             if name == "walked":
                 terminalreporter.write_line(line)
+    doors = [dict(report.user_properties)["bad input"] for report in passed
+             if report.when == "call" and "bad input" in dict(report.user_properties)]  # fmt: skip
+    if doors:
+        routes = {door for door in doors if door.startswith("/")}
+        terminalreporter.write_line(
+            f"bad input: {len(doors)} cases over {len({*doors} - routes - {''})} commands and "
+            f"{len(routes)} routes, each one message, no traceback"
+        )

@@ -18,7 +18,7 @@ from types import FunctionType, MappingProxyType
 from typing import TypeVar
 
 from colonnade.base.errors import UsageError
-from colonnade.base.text import check_name, closest
+from colonnade.base.text import check_name, closest, is_a
 from colonnade.records.condition import Comparison, Trigger, parse_gate, parse_trigger
 from colonnade.records.table import WriteMode
 
@@ -26,8 +26,15 @@ Function = Callable[..., object]
 _F = TypeVar("_F", bound=Function)
 
 _MARK = "__colonnade__"
+_WAITING = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _GLOB = re.compile(r"[*?\[]")
+_LEADS_NOWHERE = re.compile(r"://|\0|[^/]\*\*|\*\*[^/]")
 _MAX_SEED = 2**32 - 1
+_NAMELESS = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.VAR_POSITIONAL,
+    inspect.Parameter.VAR_KEYWORD,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,9 +172,9 @@ class Project:
                 setting is out of its range.
         """
         self._claim("source", name)
-        text = os.fspath(path)
-        if not text or "://" in text:
-            raise _wrong(f"source {name}", "path", text, "a file or a glob in the project's folder")
+        text = os.fspath(path) if is_a(path, str, os.PathLike) else ""
+        if _LEADS_NOWHERE.search(text) or not text.strip("./"):
+            raise _wrong(f"source {name}", "path", path, "a file or a glob in the project's folder")
         if mode not in (None, "append", "replace"):
             raise _wrong(f"source {name}", "mode", mode, "append or replace")
         source = Source(
@@ -197,12 +204,13 @@ class Project:
 
         def declare(function: _F) -> _F:
             name = self._claim("table", _name(function))
+            what = f"table {name}"
             table = Table(
                 name=name,
                 function=function,
                 inputs=_inputs(function),
-                key=(key,) if isinstance(key, str) else _columns(f"table {name}", "key", key),
-                time=time,
+                key=(key,) if isinstance(key, str) else _columns(what, "key", key),
+                time=None if time is None else _column(what, "time", time),
             )
             self._tables[name] = _carry(function, table)
             return function
@@ -240,7 +248,7 @@ class Project:
                 name=name,
                 function=function,
                 table=_only_input(function),
-                label=label,
+                label=_column(f"model {name}", "label", label),
                 features=_columns(f"model {name}", "features", features),
                 gates=parsed,
                 seed=seed,
@@ -272,13 +280,15 @@ class Project:
                 name is taken; CN-PROJECT-009, a setting is out of its range.
         """
         model_name = model if isinstance(model, str) else self._model_name(model)
-        name = check_name("endpoint", name or model_name)
+        name = check_name("endpoint", model_name if name is None else name)
         if name in self._endpoints:
             raise _taken("endpoint", name, "an endpoint")
         endpoint = Endpoint(
             name=name,
             model=model_name,
-            retrain=None if retrain is None else parse_trigger(retrain),
+            retrain=None
+            if retrain is None
+            else parse_trigger(_text(f"endpoint {name}", "retrain", retrain, "a condition")),
         )
         self._endpoints[name] = endpoint
         return endpoint
@@ -345,13 +355,14 @@ class Project:
 
     def _claim(self, kind: str, name: str) -> str:
         """The name, if it is one and is still free: sources, tables and models share names."""
+        check_name(kind, name)
         if name in self._sources:
             raise _taken(kind, name, "a source")
         if name in self._tables:
             raise _taken(kind, name, "a table")
         if name in self._models:
             raise _taken(kind, name, "a model")
-        return check_name(kind, name)
+        return name
 
     def _model_name(self, function: Function) -> str:
         for model in self._models.values():
@@ -396,6 +407,12 @@ def _name(function: Function) -> str:
             f"{function!r} is not a function, so it has no name and no parameters to wire",
             "decorate a plain function: def name(input): ...",
         )
+    if function.__code__.co_flags & _WAITING:
+        raise UsageError(
+            "CN-PROJECT-008",
+            f"{function.__name__} is asynchronous or yields, expected a function that returns",
+            "return the result: no async, no yield",
+        )
     return function.__name__
 
 
@@ -403,7 +420,7 @@ def _inputs(function: Function) -> tuple[str, ...]:
     """The parameters that name inputs: those without a default."""
     inputs = []
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        if parameter.kind in _NAMELESS:
             raise UsageError(
                 "CN-PROJECT-008",
                 f"{_name(function)} takes {parameter}, which names no input",
@@ -433,9 +450,9 @@ def _check_model(model: Model) -> None:
         raise _wrong(what, "features", [], "at least one column")
     if model.label in model.features:
         raise _wrong(what, "features", model.label, "columns other than the label")
-    if not 0 <= model.seed <= _MAX_SEED:
+    if not is_a(model.seed, int) or not 0 <= model.seed <= _MAX_SEED:
         raise _wrong(what, "seed", model.seed, f"0 to {_MAX_SEED}")
-    if not 0.0 < model.holdout < 1.0:
+    if not is_a(model.holdout, int, float) or not 0.0 < model.holdout < 1.0:
         raise _wrong(what, "holdout", model.holdout, "a part above 0 and below 1")
 
 
@@ -449,13 +466,24 @@ def _columns(what: str, setting: str, names: Sequence[str]) -> tuple[str, ...]:
 
 def _strings(what: str, setting: str, values: Sequence[str]) -> tuple[str, ...]:
     """A string is a sequence of strings too: ``features="hour"`` would be four features."""
-    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+    listed = is_a(values, Sequence) and not is_a(values, str)
+    if not listed or not all(is_a(value, str) for value in values):
         raise _wrong(what, setting, values, "a list of strings")
     return tuple(values)
 
 
+def _column(what: str, setting: str, name: str) -> str:
+    return _text(what, setting, name, "the name of a column")
+
+
+def _text(what: str, setting: str, value: str, expected: str) -> str:
+    if not is_a(value, str) or not value:
+        raise _wrong(what, setting, value, expected)
+    return value
+
+
 def _schedule(name: str, schedule: str | None) -> str | None:
-    if schedule in (None, "on arrival"):
+    if schedule is None or schedule == "on arrival":
         return schedule
     raise _wrong(f"source {name}", "schedule", schedule, "'on arrival', or none")
 

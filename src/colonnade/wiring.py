@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from colonnade.base import ids
+from colonnade.base import disk, ids
 from colonnade.base.errors import NotFoundError, RefusedError, UnavailableError, UsageError
-from colonnade.base.text import check_name
+from colonnade.base.text import check_name, closest
 from colonnade.compute import code
 from colonnade.govern import access, audit
 from colonnade.govern.health import Places
@@ -32,6 +29,19 @@ from colonnade.store import durable, keys, sources
 SETTINGS: Final = "colonnade.toml"
 STATE: Final = ".colonnade"
 _NO_FILES: Final[Mapping[str, str | Path]] = MappingProxyType({})
+PREFIX: Final = "COLONNADE_"
+_NO_SETTINGS: Final = re.compile(rf"{PREFIX}(FOLDER|TEST_.*)")  # the command line's, the tests'
+
+
+def _is_path(path: Path) -> Path:
+    """The path, if it can be one: TOML knows the character 0, a file system does not."""
+    if "\0" in str(path) or str(path) == ".":
+        raise ValueError("it names no file")
+    path.expanduser()
+    return path
+
+
+_File = Annotated[Path, AfterValidator(_is_path)]
 
 
 class _Part(BaseModel):
@@ -42,15 +52,15 @@ class ProjectSettings(_Part):
     """Which project this is."""
 
     name: str
-    id: str
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")  # it names files
 
 
 class ServingSettings(_Part):
     """The endpoint process of ``colonnade up``."""
 
     host: str = "127.0.0.1"
-    port: int = 8500
-    workers: int = 1
+    port: int = Field(default=8500, ge=0, le=65_535)
+    workers: int = Field(default=1, ge=1, le=256)
     log: Literal["commit", "buffered", "off"] = "commit"
 
 
@@ -58,13 +68,13 @@ class Settings(BaseSettings):
     """``colonnade.toml``, then ``COLONNADE_*`` variables, which win."""
 
     model_config = SettingsConfigDict(
-        env_prefix="COLONNADE_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
     )
     project: ProjectSettings
     serving: ServingSettings = ServingSettings()
     database_url: str | None = None
-    key_file: Path | None = None
-    heads_file: Path | None = None
+    key_file: _File | None = None
+    heads_file: _File | None = None
 
     @classmethod
     def settings_customise_sources(
@@ -95,10 +105,31 @@ def read_settings(folder: Path) -> Settings:
             "go into a project's folder, or make one: colonnade init my_project",
         )
     try:
-        values = TomlConfigSettingsSource(Settings, path)()
-    except ValueError as error:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, OSError, RecursionError) as error:
         raise _wrong_setting(error) from error
     return _settings(values)
+
+
+def unknown_variables(names: Iterable[str]) -> dict[str, str]:
+    """The variables that look like settings and are none, each with a hint."""
+    known = list(_variables(Settings, PREFIX))
+    return {
+        name: closest(name, known)
+        for name in sorted(names)
+        if name.startswith(PREFIX)
+        and name not in known
+        and not _NO_SETTINGS.fullmatch(name)
+        and not any(name.startswith(f"{part}__") for part in known)  # those are refused above
+    }
+
+
+def _variables(settings: type[BaseModel], prefix: str) -> Iterable[str]:
+    for name, field in settings.model_fields.items():
+        variable = f"{prefix}{name.upper()}"
+        yield variable
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _variables(field.annotation, f"{variable}__")
 
 
 @dataclass
@@ -175,12 +206,7 @@ def open_workspace(folder: Path, show: Callable[[str], None] = lambda _: None) -
     """
     folder = folder.resolve()
     settings = read_settings(folder)
-    if "%" in str(folder):
-        raise UsageError(
-            "CN-SETTINGS-004",
-            f"the path {folder} holds a %, below which Delta tables cannot be written",
-            "move the project to a folder without %",
-        )
+    _check_place(folder)
     state = folder / STATE
     if not state.is_dir():
         keys.make(key_file(folder, settings))  # before the folder, which says that this was done
@@ -260,10 +286,19 @@ def create(
         UnavailableError: CN-DISK-001, CN-DISK-002; there is none.
     """
     check_name("project", name)
+    _check_place(folder)
     if (folder / SETTINGS).exists():
         raise there_already(folder)
-    with durable.writing(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if disk.is_fault(error):
+            raise disk.refused(error, folder) from error
+        raise UsageError(
+            "CN-SETTINGS-005",
+            f"no project can be made in {folder}: {error.strerror}",
+            "choose a folder that you may write",
+        ) from error
     settings = {SETTINGS: f'{extra}[project]\nname = "{name}"\nid = "{ids.uuid7()}"\n'}
     for path, content in {**files, **settings}.items():
         if not (folder / path).exists():
@@ -278,6 +313,15 @@ def create(
 def there_already(folder: Path) -> UsageError:
     """The refusal of a new project where there is one."""
     return UsageError("CN-SETTINGS-003", f"{folder} is a project already", "choose another folder")
+
+
+def _check_place(folder: Path) -> None:
+    if "%" in str(folder):
+        raise UsageError(
+            "CN-SETTINGS-004",
+            f"the path {folder} holds a %, below which Delta tables cannot be written",
+            "move the project to a folder without %",
+        )
 
 
 def key_file(folder: Path, settings: Settings) -> Path:
@@ -311,11 +355,11 @@ def _exports(heads: Path) -> bool:
 def _settings(values: Mapping[str, Any]) -> Settings:
     try:
         return Settings(**values)
-    except ValidationError as error:
+    except (ValidationError, RuntimeError) as error:
         raise _wrong_setting(error) from error
 
 
-def _wrong_setting(error: ValueError) -> UsageError:
+def _wrong_setting(error: Exception) -> UsageError:
     return UsageError(
         "CN-SETTINGS-002",
         f"{SETTINGS} cannot be used: {_first_problem(error)}",
@@ -323,8 +367,20 @@ def _wrong_setting(error: ValueError) -> UsageError:
     )
 
 
-def _first_problem(error: ValueError) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_input=False, include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
+def _first_problem(error: Exception) -> str:
+    """What is wrong, in one line; the database's URL is not quoted: it may hold a password."""
+    if isinstance(error, RecursionError):
+        return "its values lie too deep in one another"
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting; {closest(name, _names(Settings))}"
+    found = "" if name in ("database_url", "") else f"; found {str(first['input'])[:60]!r}"
+    return f"{name}: {first['msg']}{found if first['type'] != 'missing' else ''}"
+
+
+def _names(settings: type[BaseModel]) -> list[str]:
+    variables = list(_variables(settings, ""))
+    return [name.lower().replace("__", ".") for name in variables]

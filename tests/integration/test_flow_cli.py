@@ -176,6 +176,18 @@ def test_a_file_of_labels_that_was_taken_over_is_said(folder, capsys):
     assert "0 labels taken over" in capsys.readouterr().out
 
 
+def test_labels_say_how_many_of_them_met_a_prediction(folder, capsys):
+    scored = pl.read_csv(folder / "out.csv")["prediction_id"].head(3).to_list()
+    keyed = pl.DataFrame({"id": [2000, 2001, 9_999_999], "y": [True, False, True]})
+    keyed.write_csv(folder / "keyed.csv")
+    found = answer(folder, capsys, "label", "risk", str(folder / "keyed.csv"))
+    assert (found["rows"], found["met"], found["done"]) == (3, 2, True)
+    named = pl.DataFrame({"prediction_id": [*scored, "no"], "y": [True] * 4})
+    named.write_csv(folder / "named.csv")
+    assert colonnade(folder, "label", "risk", str(folder / "named.csv")) == 0
+    assert "3 of them belong to a prediction of risk" in capsys.readouterr().out
+
+
 def test_a_version_is_promoted_to_a_declared_endpoint_only(folder, capsys):
     assert colonnade(folder, "model", "promote", "risk@1", "--endpoint", "rsk") == 2
     assert "declares no endpoint 'rsk'" in capsys.readouterr().err

@@ -247,6 +247,24 @@ def test_a_run_that_fails_fails_its_job_without_the_users_words(tmp_path):
     assert live(tmp_path) == "risk@1"
 
 
+def test_what_nobody_foresaw_fails_the_job_and_is_not_tried_again_and_again(tmp_path):
+    reported(tmp_path)
+    decide(tmp_path)
+    tables = tmp_path / ".colonnade" / "tables"
+    (log,) = (path for path in tables.rglob("_delta_log") if "examples" in str(path))
+    for path in log.iterdir():
+        path.write_bytes(b"a name that nobody may read")
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (of which kind, nobody foresaw)
+        work(tmp_path)
+    assert not isinstance(caught.value, ColonnadeError)
+    job = jobs(tmp_path)[0]
+    assert job.state == "failed"
+    assert job.result is not None
+    assert job.result.startswith("an error that was not foreseen (")
+    assert "name" not in job.result
+    assert work(tmp_path) is None
+
+
 def test_an_endpoint_that_is_no_longer_declared_fails_its_job(tmp_path):
     reported(tmp_path)
     decide(tmp_path)

@@ -177,7 +177,7 @@ def alter(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_a_damaged_segment_stays_and_what_came_before_it_is_committed(workspace):
+def test_a_damaged_segment_stays_and_holds_no_other_back(workspace):
     answer(workspace, 3, 2, 1)
     broken = segments(workspace)[1]
     alter(broken)
@@ -185,10 +185,13 @@ def test_a_damaged_segment_stays_and_what_came_before_it_is_committed(workspace)
         with pytest.raises(VerdictError) as caught:
             flushed(workspace)
         assert caught.value.code == "CN-SPOOL-003"
-        assert table(workspace).height == 3
-        assert len(segments(workspace)) == 2
-    broken.rename(broken.with_suffix(".bad"))
-    assert flushed(workspace) == 1
+        assert str(broken) in caught.value.message
+        assert table(workspace).height == 4
+        assert segments(workspace) == [broken]
+    command = caught.value.fix.partition("set it aside: ")[2]
+    assert command.startswith("mv ")
+    subprocess.run(command.split(), check=True)
+    assert flushed(workspace) == 0
 
 
 def test_a_segment_of_before_a_rotation_of_the_keys_is_read(workspace):

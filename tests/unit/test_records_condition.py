@@ -40,7 +40,7 @@ def caret_of(parse, text):
         ("  rmse<1e3  ", "rmse", "<", 1000.0, None),
         ("r2 > -.5", "r2", ">", -0.5, None),
         ("mae < 2.", "mae", "<", 2.0, None),
-        ("accuracy > champion by Straße", "accuracy", ">", None, "Straße"),
+        ("accuracy > 0.5 by Straße", "accuracy", ">", 0.5, "Straße"),
     ],
 )
 def test_a_gate_is_read(text, metric, op, value, by):
@@ -76,6 +76,9 @@ def test_gates_written_differently_are_equal():
         ("auc >= 0.6 by 7", 14, "a column name"),
         ("auc >= 0.6 by carrier and", 22, "expected the end"),
         ("p99_ms <= 5 by carrier", 12, "it has no slices"),
+        ("p99_ms < champion", 9, "p99_ms is not compared with the champion's"),
+        ("size_mb <= champion", 11, "size_mb is not compared with the champion's"),
+        ("auc > champion by carrier", 15, "a champion is not compared by slices"),
         ("auc >= 0.6 or drift", 11, "found 'or'"),
     ],
 )

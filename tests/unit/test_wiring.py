@@ -180,7 +180,11 @@ def test_a_start_that_was_killed_before_anything_was_there_begins_again(folder):
 
 
 def test_a_folder_that_tables_cannot_lie_in_is_refused(tmp_path, home):
-    wiring.create(tmp_path / "100%", "flights")
+    with pytest.raises(UsageError, match="CN-SETTINGS-004"):
+        wiring.create(tmp_path / "100%", "flights")
+    assert not (tmp_path / "100%").exists()
+    wiring.create(tmp_path / "whole", "flights")
+    (tmp_path / "whole").rename(tmp_path / "100%")
     with pytest.raises(UsageError, match="CN-SETTINGS-004"):
         wiring.open_workspace(tmp_path / "100%")
     assert not (tmp_path / "100%" / ".colonnade").exists()

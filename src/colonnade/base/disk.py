@@ -17,7 +17,7 @@ _NUMBER: Final = re.compile(r"\(os error (\d+)\)")  # how libraries in Rust hide
 
 
 def refused(error: Exception, path: Path | None = None) -> UnavailableError:
-    """CN-DISK-001 where the disk is full, else CN-DISK-002.
+    """What to say: CN-DISK-001 the disk is full, CN-DISK-002 it fails, CN-SYSTEM-001 it may not be.
 
     Args:
         error: what the system or a library raised.
@@ -31,6 +31,12 @@ def refused(error: Exception, path: Path | None = None) -> UnavailableError:
             "CN-DISK-001",
             f"the disk is full: {where} cannot be written ({reason})",
             f"free space on that disk, {_AGAIN}",
+        )
+    if number is not None and number not in _BROKEN:
+        return UnavailableError(
+            "CN-SYSTEM-001",
+            f"the operating system refuses {where}: {reason}",
+            f"make it a file that can be read and written, {_AGAIN}",
         )
     return UnavailableError(
         "CN-DISK-002",

@@ -7,7 +7,9 @@ doors answer alike.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_MESSAGE_LIMIT: Final = 1500  # a word that somebody gave may be as long as a file
 
 
 class ColonnadeError(Exception):
@@ -25,8 +27,8 @@ class ColonnadeError(Exception):
     def __init__(self, code: str, message: str, fix: str) -> None:
         super().__init__(code, message, fix)
         self.code = code
-        self.message = message
-        self.fix = fix
+        self.message = _short(message)
+        self.fix = _short(fix)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}\n  fix: {self.fix}"
@@ -61,3 +63,17 @@ class UnavailableError(ColonnadeError):
 
     exit_code = 4
     http_status = 503
+
+
+class DefectError(ColonnadeError):
+    """We did not foresee it: whoever called has done nothing wrong."""
+
+    exit_code = 70  # EX_SOFTWARE of sysexits.h: no verdict, no usage, no policy
+    http_status = 500
+
+
+def _short(text: str) -> str:
+    """The text; of one that would flood a screen the beginning and the end."""
+    if len(text) <= _MESSAGE_LIMIT:
+        return text
+    return f"{text[: _MESSAGE_LIMIT - 200]} … {text[-200:]}"

@@ -10,6 +10,7 @@ No reason repeats a value: it may be personal.
 from __future__ import annotations
 
 import contextlib
+import json
 import keyword
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,9 @@ class RequestReader:
         self._required = frozenset(feature.name for feature in signature.features)
         self.names = tuple(self._kinds)
         self._attributes = {name: _attribute(name, i) for i, name in enumerate(self.names)}
+        self._optional = [
+            attrgetter(self._attributes[name]) for name in self.names if name not in self._required
+        ]
         self.row_type = self._struct()
         self.max_rows = max_rows
         request = msgspec.json.Decoder(self._request_type())
@@ -117,9 +121,20 @@ class RequestReader:
             RequestError: CN-REQUEST-001 or 002.
         """
         try:
-            return self._read(body).rows
+            rows = self._read(body).rows
         except _UNREADABLE as error:
             raise self._explained(body, error) from None
+        if body.count(b'":') != self._names_in(rows) and (name := said_twice(body)) is not None:
+            reason = f"the name {name[:64]!r} is said twice in one object"
+            raise _refusal("CN-REQUEST-001", [Problem(None, None, reason)])
+        return rows
+
+    def _names_in(self, rows: list[Row]) -> int:
+        """How many names a body has that says each once and none as null that may be left out."""
+        count = 1 + len(rows) * len(self._required)
+        for optional in self._optional:
+            count += len(rows) - list(map(optional, rows)).count(None)
+        return count
 
     def getter(self, names: Sequence[str]) -> Callable[[Row], tuple[KeyValue, ...]]:
         """A function that takes these columns' values out of a row, as a tuple."""
@@ -206,6 +221,35 @@ class RequestReader:
         except _UNREADABLE:
             return _EXPECTED[kind]
         return None
+
+
+def said_twice(body: bytes) -> str | None:
+    """A name that one object of a JSON text says twice: of two values a reader takes either.
+
+    It reads all of the text, which has been read before, in Python: for bodies of which a count
+    of names says that there may be one.
+    """
+    try:
+        json.loads(
+            body, object_pairs_hook=_pairs, parse_int=str, parse_float=str, parse_constant=str
+        )
+    except _TwiceError as twice:
+        return twice.name
+    return None
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+
+
+class _TwiceError(Exception):
+    """Carries a name out of the JSON reader."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class _Request(Protocol):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from colonnade.cli import render
-from colonnade.cli.render import json_option, project_command
-from colonnade.records.ref import Ref
+from colonnade.cli.render import json_option, limit_option, project_command
+from colonnade.records.ref import KINDS, Ref
 from colonnade.wiring import Workspace
 
 
@@ -16,8 +16,8 @@ def audit() -> None:
 
 
 @audit.command("ls")
-@click.option("--limit", default=30, show_default=True)
-@click.option("--kind", help="Only entries about this kind of thing.")
+@limit_option(30)
+@click.option("--kind", type=click.Choice(KINDS), help="Only entries about this kind of thing.")
 @json_option
 @project_command
 def ls(workspace: Workspace, limit: int, kind: str | None, as_json: bool) -> None:

@@ -6,9 +6,9 @@ import click
 import polars as pl
 
 from colonnade.cli import render
-from colonnade.cli.render import json_option, project_command
+from colonnade.cli.render import json_option, project_command, rows_option
 from colonnade.data.ingest import QUARANTINE
-from colonnade.records.ref import Ref, parse
+from colonnade.records.ref import Ref, named
 from colonnade.records.table import TableVersion
 from colonnade.wiring import Workspace
 
@@ -41,7 +41,7 @@ def ls(workspace: Workspace, as_json: bool) -> None:
 
 @data.command("show")
 @click.argument("table")
-@click.option("--rows", default=10, show_default=True, help="How many rows to print.")
+@rows_option
 @json_option
 @project_command
 def show(workspace: Workspace, table: str, rows: int, as_json: bool) -> None:
@@ -50,7 +50,7 @@ def show(workspace: Workspace, table: str, rows: int, as_json: bool) -> None:
     Example: colonnade data show departures@2
     """
     session = workspace.session("data show")
-    entry = session.version(parse(f"table/{table}"))
+    entry = session.version(named("table", table))
     if as_json:
         render.as_json("data show", entry)
         return
@@ -62,7 +62,7 @@ def show(workspace: Workspace, table: str, rows: int, as_json: bool) -> None:
 
 @data.command("quarantine")
 @click.argument("source")
-@click.option("--rows", default=10, show_default=True, help="How many rows to print.")
+@rows_option
 @json_option
 @project_command
 def quarantine(workspace: Workspace, source: str, rows: int, as_json: bool) -> None:

@@ -15,7 +15,9 @@ from typing import Final
 import click
 
 from colonnade.base import disk
-from colonnade.base.errors import ColonnadeError
+from colonnade.base.errors import ColonnadeError, DefectError, UsageError
+from colonnade.base.text import closest
+from colonnade.cli.defect import save
 
 # Before any engine is loaded: with two threads beside other work LightGBM and BLAS took ten times
 # as long as with one. A user's own value wins.
@@ -83,26 +85,49 @@ def main(words: Sequence[str] | None = None) -> None:
 def run(words: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code.
 
-    0 done, 1 negative verdict, 2 usage, 3 refused by policy, 4 a dependency is unavailable.
+    0 done, 1 negative verdict, 2 usage, 3 refused by policy, 4 a dependency is unavailable,
+    70 a defect of ours.
     """
     words = list(sys.argv[1:] if words is None else words)
     try:
         result = colonnade.main(words, prog_name="colonnade", standalone_mode=False)
-    except ColonnadeError as error:
-        _show(error, as_json="--json" in words)
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except OSError as error:
-        if not disk.is_fault(error):
-            raise
-        found = disk.refused(error)
-        _show(found, as_json="--json" in words)
-        return found.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
+    except SystemExit:  # the reader of a pipe went away
+        raise
+    except BaseException as error:  # noqa: BLE001 (the edge; a panic of an engine is no Exception)
+        told = _told(error, words)
+        _show(told, as_json="--json" in words)
+        return told.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _told(error: BaseException, words: Sequence[str]) -> ColonnadeError:
+    """What the user is told of an error: what is ours to say, or that it is a defect."""
+    if isinstance(error, ColonnadeError):
+        return error
+    if isinstance(error, click.ClickException):
+        return _usage(error)
+    if isinstance(error, OSError) and error.strerror:
+        return disk.refused(error)
+    return DefectError(
+        "CN-BUG-001",
+        f"colonnade met something that it did not foresee ({type(error).__name__}); where is "
+        f"written in {save(error, words)}",
+        "it is a defect of colonnade: report it with that file, which holds none of your data",
+    )
+
+
+def _usage(error: click.ClickException) -> UsageError:
+    """What click says of the words of a command, in our form."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context else "colonnade"
+    fix = f"see: {path} --help"
+    if isinstance(error, click.exceptions.NoSuchCommand) and context is not None:
+        group = context.command
+        known = group.list_commands(context) if isinstance(group, click.Group) else []
+        fix = closest(error.command_name, known)
+    return UsageError("CN-USAGE-001", f"{path}: {error.format_message()}", fix)
 
 
 def _show(error: ColonnadeError, *, as_json: bool) -> None:
@@ -112,6 +137,13 @@ def _show(error: ColonnadeError, *, as_json: bool) -> None:
         return
     trace = getattr(error, "traceback", "")
     if trace:
-        click.echo(trace.rstrip(), err=True)
-    click.secho(f"{error.code}: {error.message}", fg="red", err=True)
-    click.echo(f"  fix: {error.fix}", err=True)
+        click.echo(_printable(trace.rstrip()), err=True)
+    click.secho(_printable(f"{error.code}: {error.message}"), fg="red", err=True)
+    click.echo(_printable(f"  fix: {error.fix}"), err=True)
+
+
+def _printable(text: str) -> str:
+    """The text without what would steer the terminal: a file may be called anything."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )

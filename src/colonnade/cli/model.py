@@ -16,7 +16,7 @@ from colonnade.lifecycle.trace import backwards
 from colonnade.project import Project
 from colonnade.records import canonical
 from colonnade.records.model import ModelVersion
-from colonnade.records.ref import Ref, parse
+from colonnade.records.ref import Ref, named
 from colonnade.wiring import Workspace
 
 
@@ -57,7 +57,7 @@ def show(workspace: Workspace, version: str, as_json: bool) -> None:
     Example: colonnade model show late_departure@1
     """
     session = workspace.session("model show")
-    entry = session.version(parse(f"model/{version}"))
+    entry = session.version(named("model", version))
     predictor = open_version(session, entry)
     made = backwards(session, entry)
     if as_json:
@@ -86,7 +86,7 @@ def promote(
     Example: colonnade model promote late_departure@2 --reason "better on rainy days"
     """
     session = workspace.session("model promote")
-    entry = session.version(parse(f"model/{version}"))
+    entry = session.version(named("model", version))
     open_version(session, entry)  # what is not what was signed is not promoted
     name = _endpoint(workspace.project, entry.ref.name, endpoint)
     made = promotion.promote(session, name, entry, reason)
@@ -104,6 +104,13 @@ def rollback(workspace: Workspace, endpoint: str, reason: str, as_json: bool) ->
     Example: colonnade model rollback late_departure
     """
     session = workspace.session("model rollback")
+    known = session.names("deployment")
+    if endpoint not in known:
+        raise NotFoundError(
+            "CN-DEPLOY-003",
+            f"no endpoint {endpoint!r} has ever answered with a model",
+            closest(endpoint, known),
+        )
     made = promotion.rollback(session, endpoint, reason)
     _say(as_json, "model rollback", made.ref, str(made.body["model"]))
 

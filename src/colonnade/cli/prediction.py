@@ -15,11 +15,11 @@ from colonnade.data.label import take_labels
 from colonnade.govern.models import open_version
 from colonnade.lifecycle import pipeline, promote, retrain
 from colonnade.lifecycle import predict as batch
-from colonnade.monitor import watch
+from colonnade.monitor import join, watch
 from colonnade.project import Endpoint
 from colonnade.records.action import Action
 from colonnade.records.entry import Entry
-from colonnade.records.ref import Ref, parse
+from colonnade.records.ref import Ref, named, parse
 from colonnade.records.report import Report
 from colonnade.wiring import Workspace
 
@@ -44,7 +44,7 @@ def predict(workspace: Workspace, model: str, source: Path, target: Path, as_jso
     Example: colonnade predict late_departure@1 --in flights.csv --out scored.csv
     """
     session = workspace.session("predict")
-    ref = parse(f"model/{model}")
+    ref = named("model", model)
     declared = workspace.project.models.get(ref.name)
     endpoint = (pipeline.endpoint_of(workspace.project, declared) if declared else None) or ref.name
     live = promote.live(session, endpoint) if ref.version is None else None
@@ -76,13 +76,17 @@ def label(workspace: Workspace, endpoint: str, file: Path, as_json: bool) -> Non
     column = workspace.project.models[declared.model].label
     signature = open_version(session, version).signature
     taken = take_labels(session, endpoint, signature, column, file)
+    table = taken.entry.ref
+    met = join.met(session, endpoint, table, taken.digest)
     if as_json:
-        answer = {"table": taken.entry.ref.short, "rows": taken.rows, "done": taken.done}
+        answer = {"table": table.short, "rows": taken.rows, "done": taken.done, "met": met}
         render.as_json("label", answer)
-    elif taken.done:
-        click.echo(f"{taken.rows:,} labels taken over ({taken.entry.ref.short})")
+        return
+    if taken.done:
+        click.echo(f"{taken.rows:,} labels taken over ({table.short})")
     else:
-        click.echo(f"{file.name} was taken over before; nothing to do ({taken.entry.ref.short})")
+        click.echo(f"{file.name} was taken over before; nothing to do ({table.short})")
+    click.echo(f"  {met:,} of them belong to a prediction of {endpoint} that is known by now")
 
 
 @click.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +17,10 @@ from rich.tree import Tree
 
 from colonnade.records import canonical
 from colonnade.records.canonical import Json
-from colonnade.wiring import ServingSettings, Workspace, open_workspace
+from colonnade.wiring import ServingSettings, Workspace, open_workspace, unknown_variables
 
 WIDE = 10_000  # what is piped is not cut
+MANY = 1_000_000  # lines that anybody may want to see
 SHAPE = 1  # grows when the shape of a --json answer changes incompatibly
 
 P = ParamSpec("P")
@@ -41,6 +43,8 @@ def project_command(
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> R:
         folder = kwargs.pop("folder")
+        for variable, hint in unknown_variables(os.environ).items():
+            click.echo(f"note: {variable} names no setting; {hint}", err=True)
         with open_workspace(Path(str(folder)), lambda key: first_key(key, err=True)) as workspace:
             return function(workspace, *args, **kwargs)
 
@@ -51,6 +55,22 @@ def json_option(function: Callable[P, R]) -> Callable[P, R]:
     """The option ``--json``."""
     option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
     return option(function)
+
+
+def rows_option(function: Callable[P, R]) -> Callable[P, R]:
+    """The option ``--rows``."""
+    return click.option(
+        "--rows",
+        type=click.IntRange(0, MANY),
+        default=10,
+        show_default=True,
+        help="How many rows to print.",
+    )(function)
+
+
+def limit_option(default: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The option ``--limit``."""
+    return click.option("--limit", type=click.IntRange(1, MANY), default=default, show_default=True)
 
 
 def first_key(key: str, *, err: bool = False) -> None:

@@ -6,7 +6,7 @@ import click
 
 from colonnade.base.errors import NotFoundError
 from colonnade.cli import render
-from colonnade.cli.render import json_option, project_command
+from colonnade.cli.render import json_option, limit_option, project_command
 from colonnade.govern.session import Session
 from colonnade.records.canonical import Json
 from colonnade.records.entry import Entry
@@ -20,7 +20,7 @@ def runs() -> None:
 
 
 @runs.command("ls")
-@click.option("--limit", default=50, show_default=True)
+@limit_option(50)
 @json_option
 @project_command
 def ls(workspace: Workspace, limit: int, as_json: bool) -> None:
@@ -56,7 +56,7 @@ def show(workspace: Workspace, run: str, as_json: bool) -> None:
     session = workspace.session("runs show")
     entries = session.entries(kind="run", subject=f"run/{run}")
     if not entries:
-        raise NotFoundError("CN-RUN-002", f"there is no run {run}", "colonnade runs ls")
+        raise NotFoundError("CN-RUN-002", f"there is no run {run!r}", "colonnade runs ls")
     params, points, digest = session.run_rows(run)
     end = entries[0].body if len(entries) > 1 else {}
     body: dict[str, Json] = {

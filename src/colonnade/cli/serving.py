@@ -17,6 +17,8 @@ from colonnade.serve.segment import SpoolKey
 from colonnade.serve.supervisor import Options
 from colonnade.wiring import Workspace
 
+_PORT = click.IntRange(0, 65_535)
+
 
 class _Stop:
     """Turns true at SIGTERM or SIGINT."""
@@ -39,7 +41,7 @@ def _say(text: str) -> None:
 
 
 @click.command()
-@click.option("--port", type=int, help="Default: serving.port of the settings.")
+@click.option("--port", type=_PORT, help="Default: serving.port of the settings.")
 @project_command
 def serve(workspace: Workspace, port: int | None) -> None:
     """Answer requests: endpoint workers, and the flusher of their predictions.
@@ -61,13 +63,14 @@ def worker(workspace: Workspace) -> None:
 
 
 @click.command()
-@click.option("--port", type=int, help="Default: serving.port of the settings.")
+@click.option("--port", type=_PORT, help="Default: serving.port of the settings.")
 @project_command
 def up(workspace: Workspace, port: int | None) -> None:
     """Everything on one machine: endpoints, flusher and a worker.
 
     Example: colonnade up
     """
+    workspace.project  # noqa: B018 (a broken project.py is said before anything is started)
     stop = _Stop()
     words = [sys.executable, "-m", "colonnade", "worker", "--project", str(workspace.folder)]
     with subprocess.Popen(words) as process:

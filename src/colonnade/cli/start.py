@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from colonnade.base.errors import UsageError
+from colonnade.base.text import NAME
 from colonnade.cli import render, template
 from colonnade.lifecycle import starter
 from colonnade.records.outline import Outline
@@ -51,6 +52,8 @@ def init(
             raise click.UsageError("--label, --key and --time speak of a file: give it with --data")
         if folder is None:
             raise click.UsageError("name the FOLDER of the project, or a file with --data")
+        if folder == Path():
+            raise click.BadParameter("name the folder: it may not be empty", param_hint="FOLDER")
         _blank(folder.resolve(), name)
     elif label is None:
         raise click.UsageError("--data needs --label: the column to predict")
@@ -60,7 +63,7 @@ def init(
 
 
 def _blank(folder: Path, name: str | None) -> None:
-    name = name or re.sub(r"[^a-z0-9_]", "_", folder.name.lower())
+    name = _name_of(folder) if name is None else name
     if not (folder / SETTINGS).exists():
         create(folder, name, files={"project.py": template.BLANK.format(name=name)})
     (folder / LANDING).mkdir(exist_ok=True)
@@ -77,9 +80,8 @@ def _of_file(folder: Path | None, name: str | None, data: Path, wishes: starter.
     called = template.slug(data.name.removesuffix(suffix), "data")
     where = Path(called) if folder is None else folder
     folder = where.resolve()
-    name = name or (
-        called if where == Path(called) else re.sub(r"[^a-z0-9_]", "_", folder.name.lower())
-    )
+    if name is None:
+        name = called if where == Path(called) else _name_of(folder)
     _check_size(data)
     outline = starter.outline(data.name, rows, wishes)
     text = template.text(name, data.name, suffix, outline)
@@ -143,3 +145,15 @@ def _say_next(workspace: Workspace, where: Path, outline: Outline) -> None:
         *example.splitlines(),
     ):
         click.echo(f"  {line}")
+
+
+def _name_of(folder: Path) -> str:
+    """The name that a folder gives its project."""
+    name = re.sub(r"[^a-z0-9_]", "_", folder.name.lower())
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            "CN-NAME-001",
+            f"the folder's name {folder.name!r} gives no name for a project",
+            "say it: --name NAME (a lower-case letter, then letters, digits and _; 63 at most)",
+        )
+    return name

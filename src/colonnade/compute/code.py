@@ -130,7 +130,8 @@ def user_frames(error: BaseException) -> tuple[str, str | None]:
     where = f"{trace.stack[-1].filename}:{trace.stack[-1].lineno}" if trace.stack else None
     if isinstance(error, SyntaxError) and error.filename:
         where = f"{error.filename}:{error.lineno}"
-    return "".join(trace.format()), where
+    lines = [line for line in trace.format() if not line.startswith("Traceback (most recent")]
+    return "".join(lines), where
 
 
 def describe(error: BaseException) -> str:
@@ -162,7 +163,9 @@ def _import(path: Path) -> ModuleType:
     try:
         with importable(path.parent):
             loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit(), and what a user derives from BaseException
         _forget()
         del sys.modules[name]
         raise _explained(path, error) from error
@@ -170,7 +173,7 @@ def _import(path: Path) -> ModuleType:
     return module
 
 
-def _explained(path: Path, error: Exception | SystemExit) -> Exception:
+def _explained(path: Path, error: BaseException) -> Exception:
     """What to raise when ``project.py`` raises: a refusal of ours keeps its code, with a line."""
     frames, where = user_frames(error)
     if isinstance(error, UsageError):

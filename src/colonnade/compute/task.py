@@ -127,7 +127,7 @@ def run_user_code(
     try:
         with _importable_beside(function):
             return function(*args, **kwargs)
-    except (KeyboardInterrupt, GeneratorExit, ColonnadeError):
+    except (KeyboardInterrupt, ColonnadeError):
         raise
     except BaseException as error:  # a panic of an engine, or sys.exit(), is no Exception
         frames, where = user_frames(error)

@@ -14,6 +14,7 @@ import polars as pl
 
 from colonnade.base.errors import UsageError
 from colonnade.records.contract import LogicalType
+from colonnade.records.source import why_unreadable
 
 ROW: Final = "# row"
 """Column that counts the rows of a file, from 0."""
@@ -132,11 +133,11 @@ def reading(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise UsageError(
             "CN-SOURCE-003",
-            f"{what} cannot be read: {str(error).partition(chr(10))[0]}",
-            "mend the file (a CSV in UTF-8, or Parquet) and run again",
+            f"{what} cannot be read: {why_unreadable(error)}",
+            "mend the file (a CSV in UTF-8 with commas, or Parquet) and run again",
         ) from error
 
 

@@ -18,6 +18,7 @@ from colonnade.base.errors import UsageError
 from colonnade.base.text import closest
 from colonnade.data.cells import DTYPES, READABLE, ROW, check_names, logical, read_text, reading
 from colonnade.records.contract import Column, Contract, LogicalType, RowRule, Scalar
+from colonnade.records.source import why_unreadable
 
 _TYPES: Final[dict[LogicalType, Callable[..., dy.Column]]] = {
     "string": partial(dy.String, nullable=True),
@@ -64,6 +65,7 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
         ),
     )
     rules = dict(_rules(contract))
+    _check_rules(contract, rules)
     try:
         good, failure = _schema(contract, rules.values()).filter(typed).collect_all()
     except pl.exceptions.PolarsError as error:
@@ -73,6 +75,12 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str) -> Checked:
             "CN-CONTRACT-007",
             f"contract {contract.name}: a rule cannot be evaluated: {_first_line(error)}",
             "mend the rowRule or the pattern in the contract",
+        ) from error
+    except pl.exceptions.PanicException as error:
+        raise UsageError(
+            "CN-SOURCE-003",
+            f"{what} cannot be read: {why_unreadable(error)}",
+            "mend the file (a CSV in UTF-8 with commas, or Parquet) and run again",
         ) from error
     names = [column.name for column in contract.columns]
     places = dict(zip(map(_place, range(len(rules))), rules, strict=True))
@@ -114,7 +122,7 @@ def _typed(column: Column, dtype: pl.DataType, what: str) -> tuple[pl.Expr, pl.E
     if dtype == pl.String:
         value = read_text(cell, column.type)
         return value.alias(column.name), (cell.is_null() | value.is_not_null()).alias(flag)
-    found = logical(column.name, dtype)
+    found = logical(f"{column.name} of {what}", dtype)
     if found != column.type and (found, column.type) != ("integer", "number"):
         raise UsageError(
             "CN-CONTRACT-006",
@@ -134,6 +142,30 @@ def _rules(contract: Contract) -> Iterator[tuple[str, pl.Expr]]:
             yield f"{column.name}|{name}", condition
     for rule in contract.rules:
         yield f"row|{rule.name}", _row_condition(contract, rule)
+
+
+def _check_rules(contract: Contract, rules: dict[str, pl.Expr]) -> None:
+    """Evaluate each rule on no rows: so an error names the rule, and nothing of ours."""
+    columns = {column.name: DTYPES[column.type] for column in contract.columns}
+    flags = {READABLE + name: pl.Boolean() for name in columns}
+    of_columns = len(rules) - len(contract.rules)
+    for number, (name, condition) in enumerate(rules.items()):
+        # A row rule is the user's: it sees the user's columns.
+        schema = columns | flags if number < of_columns else columns
+        try:
+            found = pl.DataFrame(schema=schema).select(rule=condition).schema["rule"]
+        except pl.exceptions.PolarsError as error:
+            raise _bad_rule(contract, name, _first_line(error)) from error
+        if found != pl.Boolean:
+            raise _bad_rule(contract, name, f"it gives {found}, expected true or false")
+
+
+def _bad_rule(contract: Contract, name: str, why: str) -> UsageError:
+    return UsageError(
+        "CN-CONTRACT-007",
+        f"contract {contract.name}: the rule {name} cannot be evaluated: {why}",
+        "mend the rowRule or the pattern in the contract",
+    )
 
 
 def _schema(contract: Contract, rules: Iterable[pl.Expr]) -> type[dy.Schema]:
@@ -212,4 +244,6 @@ def _with_cells(raw: pl.LazyFrame, bad: pl.DataFrame, names: list[str]) -> pl.Da
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    """The first line, and where it only announces (``regex parse error:``) what follows."""
+    first, *others = str(error).splitlines() or [""]
+    return " ".join([first, *(line for line in others if line.startswith("error: "))])

@@ -7,7 +7,7 @@ first and have a position of their own, so that a kill in between neither loses 
 
 from __future__ import annotations
 
-import glob
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -65,8 +65,8 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
     Raises:
         NotFoundError: CN-INGEST-001, no file has landed yet.
         UsageError: CN-INGEST-002, a file that was taken over has changed; CN-INGEST-004, one is
-            still being written; CN-CONTRACT-…, the contract or a file's columns are wrong;
-            CN-SOURCE-…, a file cannot be read.
+            still being written; CN-INGEST-005, one is a copy of another; CN-CONTRACT-…, the
+            contract or a file's columns are wrong; CN-SOURCE-…, a file cannot be read.
         VerdictError: CN-INGEST-003, more bad rows than the contract admits: the batch is stopped.
     """
     files = session.landing(folder, source.path)
@@ -87,6 +87,7 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
             return Ingested(newest, done=False)
         batch = _read(session, contract, {name: landed[name] for name in wanted}, digests)
         _check_unchanged(session, source, {landed[name]: digests[name] for name in wanted})
+        _check_new(source, {} if source.mode == "replace" else before, batch)
         report = _report(session, contract, bound, batch)
         if batch.bad.height > contract.stop_above * max(1, batch.bad.height + batch.good.height):
             _stop(session, source, contract, batch, report)
@@ -115,7 +116,7 @@ def _contract(
     session: Session, source: Source, folder: Path, files: list[Path]
 ) -> tuple[Contract, Ref]:
     path = folder / "contracts" / f"{source.name}.yaml"
-    if not path.exists():
+    if not os.path.lexists(path):
         frames = [session.open_file(file, ()) for file in files]
         proposed = propose.propose(source.name, frames)
         with session.new_file("write", path) as temporary:
@@ -161,12 +162,26 @@ def _read(
 def _check_unchanged(session: Session, source: Source, files: dict[Path, str]) -> None:
     """The rows that were read are those that the digest names."""
     for path, digest in files.items():
-        if session.landing(path.parent, glob.escape(path.name)).get(path) != digest:
+        if not path.is_file() or session.digest_of(path) != digest:
             raise UsageError(
                 "CN-INGEST-004",
                 f"source {source.name}: {path.name} was written to while it was read",
                 "run again when it is whole; write it elsewhere and rename it into place",
             )
+
+
+def _check_new(source: Source, before: dict[str, str], batch: _Batch) -> None:
+    """The same rows under another name would count twice; files without rows may be alike."""
+    known = {digest: name for name, digest in before.items()}
+    for file in batch.landed:
+        if file.sha256 in known and file.rows:
+            raise UsageError(
+                "CN-INGEST-005",
+                f"source {source.name}: {file.path} holds the same bytes as {known[file.sha256]}, "
+                "so each of its rows would count twice; nothing was taken over",
+                "take the copy away; rows that really came twice land in one file",
+            )
+        known[file.sha256] = file.path
 
 
 def _report(session: Session, contract: Contract, bound: Ref, batch: _Batch) -> str:

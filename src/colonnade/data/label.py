@@ -6,7 +6,6 @@ answer. Which predictions they meet is found when somebody asks (``monitor.join`
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,11 +43,13 @@ class Labelled:
 
     Attributes:
         entry: the version of the label table that holds now.
+        digest: SHA-256 of the file.
         rows: labels in the file.
         done: whether this call took them over; a file is taken over once.
     """
 
     entry: Entry
+    digest: str
     rows: int
     done: bool
 
@@ -68,7 +69,7 @@ def take_labels(
             is taken over.
     """
     session.require("label", Ref("table", labels_of(endpoint)))
-    digest = session.landing(path.parent, glob.escape(path.name))[path]
+    digest = session.digest_of(path)
     with reading(path.name):
         raw = session.open_file(path, ()).collect()
     value = next((name for name in (label, "label") if name in raw.columns), None)
@@ -80,7 +81,7 @@ def take_labels(
         before = {} if newest is None else newest.read(TableVersion).files
         name = f"{digest[:12]} {path.name}"
         if newest is not None and before.get(name) == digest:
-            return Labelled(newest, rows.height, done=False)
+            return Labelled(newest, digest, rows.height, done=False)
         version = TableVersion(
             mode="append",
             step=canonical.digest({"labels": digest}),
@@ -101,7 +102,7 @@ def take_labels(
             pl.lit(digest).alias("file_sha256"),
         )
         entry = writer.write(stamped, version, made_from)
-    return Labelled(entry, rows.height, done=True)
+    return Labelled(entry, digest, rows.height, done=True)
 
 
 def _rows(path: Path, raw: pl.DataFrame, value: str, signature: Signature) -> pl.DataFrame:

@@ -58,6 +58,9 @@ _APPLY: Final[dict[LogicalType, tuple[str, ...]]] = {
 }
 _CUSTOM: Final = ("missing", "stopAbove", "rowRules")
 _PERSONAL: Final = re.compile(r"personal|pii|sensitive", re.IGNORECASE)
+_MAX_DEPTH: Final = 32
+_MAX_LENGTH: Final = 2**32 - 1
+_EXACT: Final = 2**53  # a record holds no larger integer
 _UNCHECKED_TABLE: Final = ("quality", "relationships", "customProperties")
 _UNCHECKED_COLUMN: Final = (*_UNCHECKED_TABLE, "properties", "items", "map")
 
@@ -71,10 +74,17 @@ def read(path: Path) -> Contract:
         RefusedError: CN-CONTRACT-003, a column is personal data.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        document = OpenDataContractStandard.from_string(text)
-    except (yaml.YAMLError, ValidationError, TypeError, UnicodeDecodeError) as error:
-        raise _wrong(path, " ".join(str(error).split())[:300]) from error
+        if not path.is_file():
+            raise _wrong(path, "it is no regular file")
+        text = path.read_text(encoding="utf-8-sig")
+        _check_form(path, text)
+        document = OpenDataContractStandard.model_validate(yaml.safe_load(text))
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        raise _wrong(path, _first_problem(error)) from error
+    known = document.kind in (None, "DataContract")
+    if not known or not (document.apiVersion or "v3.").startswith("v3."):
+        found = f"{document.kind} {document.apiVersion}"
+        raise _wrong(path, f"kind and apiVersion are {found}, expected DataContract v3.…")
     tables = document.schema_ or []
     if len(tables) != 1 or not tables[0].properties:
         raise _wrong(path, f"schema lists {len(tables)} tables, expected one with its properties")
@@ -124,8 +134,42 @@ def write(path: Path, contract: Contract) -> None:
             os.link(file.name, path)
 
 
+def _check_form(path: Path, text: str) -> None:
+    """What YAML allows and a contract does not: depth, aliases (they multiply), a key twice."""
+    open_: list[list[str] | None] = []  # of each open part: a mapping's keys and values; None
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 0
+        if isinstance(event, yaml.CollectionEndEvent):
+            open_.pop()
+        if not isinstance(event, yaml.NodeEvent):
+            continue
+        if isinstance(event, yaml.AliasEvent):
+            raise _wrong(path, f"line {line}: *{event.anchor} repeats a part: write it out")
+        said = open_[-1] if open_ else None
+        if said is not None:
+            word = event.value if isinstance(event, yaml.ScalarEvent) else ""
+            if len(said) % 2 == 0 and word in said[::2]:
+                raise _wrong(path, f"line {line}: {word!r} is said twice")
+            said.append(word)
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_.append([] if isinstance(event, yaml.MappingStartEvent) else None)
+        if len(open_) > _MAX_DEPTH:
+            raise _wrong(path, f"line {line}: more than {_MAX_DEPTH} parts in one another")
+
+
+def _first_problem(error: Exception) -> str:
+    """What a library says, in one line, without its own advice."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        return f"{place}: {first['msg']}, found {str(first['input'])[:60]!r}"
+    return " ".join(str(error).split())[:300]
+
+
 def _column(path: Path, found: SchemaProperty) -> Column:
-    name = found.name or "?"
+    if not found.name:
+        raise _wrong(path, "a column has no name")
+    name = found.name
     if found.logicalType not in TYPES:
         hint = closest(str(found.logicalType), TYPES)
         raise _wrong(path, f"column {name} has the logicalType {found.logicalType!r}; {hint}")
@@ -156,7 +200,10 @@ def _option(path: Path, what: str, kind: LogicalType, option: str, value: object
     if option not in _APPLY[kind]:
         raise _wrong(path, f"{what} means nothing for the logicalType {kind}")
     if option in ("minLength", "maxLength"):
-        return _value(path, what, "integer", value)
+        length = _value(path, what, "integer", value)
+        if not 0 <= cast("int", length) <= _MAX_LENGTH:
+            raise _wrong(path, f"{what} is {value!r}, expected 0 to {_MAX_LENGTH}")
+        return length
     return _value(path, what, kind, value)
 
 
@@ -166,6 +213,7 @@ def _value(path: Path, what: str, kind: LogicalType, value: object) -> Scalar:
         return value.isoformat()
     right = isinstance(value, _PYTHON.get(kind, (str,)))
     right &= kind == "boolean" or not isinstance(value, bool)
+    right &= not isinstance(value, int) or abs(value) < _EXACT
     if not right or (isinstance(value, float) and not math.isfinite(value)):
         raise _wrong(path, f"{what} is {value!r}, expected a value of the type {kind}")
     return cast("Scalar", value)

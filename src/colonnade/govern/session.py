@@ -210,6 +210,11 @@ class Session:
         self.require("read", Ref("file", pattern))
         return {path: sources.digest(path) for path in sources.find(folder, pattern)}
 
+    def digest_of(self, path: Path) -> str:
+        """The SHA-256 of one file."""
+        self.require("read", Ref("file", path.name))
+        return sources.digest(path)
+
     def open_file(self, path: Path, missing: Sequence[str]) -> pl.LazyFrame:
         """The rows of a landing file; the cells of a CSV stay texts."""
         self.require("read", Ref("file", path.name))

@@ -6,7 +6,7 @@ again under their ids.
 
 from __future__ import annotations
 
-import glob
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ def predict(
     session.require("predict", version.ref)
     _check_target(source, target)
     predictor = open_version(session, version)
-    digest = session.landing(source.parent, glob.escape(source.name))[source]
+    digest = session.digest_of(source)
     with reading(source.name):
         raw = session.open_file(source, ()).collect()
     if raw.is_empty():
@@ -116,11 +116,22 @@ def _check_target(source: Path, target: Path) -> None:
         found, fix = "is no .csv or .parquet", "name the output file so"
     elif not target.parent.is_dir():
         found, fix = f"lies in no folder: {target.parent}", f"mkdir -p {target.parent}"
-    elif target.exists() and target.samefile(source):
-        found, fix = "is the input file", "choose another name for the output"
     else:
-        return
+        try:
+            if not (target.exists() and target.samefile(source)):
+                _temporary(target).touch()
+                _temporary(target).unlink()
+                return
+            found, fix = "is the input file", "choose another name for the output"
+        except OSError as error:
+            found = f"cannot be written: {error.strerror}"
+            fix = "choose a file that you may write"
     raise UsageError("CN-PREDICT-005", f"{target.name} {found}; nothing was predicted", fix)
+
+
+def _temporary(target: Path) -> Path:
+    """Where the output is written before it takes its name."""
+    return target.with_name(f".{target.name}.{os.getpid()}")
 
 
 def _version(endpoint: str, spool: str, rows: pl.DataFrame) -> TableVersion:

@@ -83,7 +83,8 @@ def work(session: Session, project: Project, folder: Path) -> Entry | None:
 
     Raises:
         UnavailableError: a disk or database is not there; the job waits for it.
-        ColonnadeError: what the run raises; the job is marked failed with its message.
+        Exception: what the run raises, foreseen or not; the job is marked failed with its message,
+            so that nobody takes it up again and again.
     """
     job = session.claim_job([JOB])
     if job is None:
@@ -107,7 +108,7 @@ def _carry_out(session: Session, project: Project, folder: Path, job: Job) -> En
             found, _ = pipeline.fitted(session, model, folder, table, champion, decision)
     except UnavailableError:
         raise
-    except ColonnadeError as error:
+    except Exception as error:
         with session.change("train", Ref("job", job.key)) as change:
             failure = fit.failure(error)
             change.append("fail", Ref("job", job.key), failure, [decision])

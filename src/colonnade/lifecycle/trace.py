@@ -7,7 +7,6 @@ Everything is read from entries and from the versions that they name, never from
 
 from __future__ import annotations
 
-import glob
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -27,11 +26,12 @@ from colonnade.records.deployment import Deployment
 from colonnade.records.entry import Entry
 from colonnade.records.model import ModelVersion
 from colonnade.records.prediction import PREDICTION_ID, labels_of, predictions_of
-from colonnade.records.ref import KINDS, Ref, parse
+from colonnade.records.ref import KINDS, Ref, named, parse
 from colonnade.records.table import TableVersion
 from colonnade.serve.flush import rows_digest
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_NAME: Final = re.compile(r"[^@\s]+(@[1-9][0-9]{0,8})?")
 _NAMED: Final = ("table", "model", "deployment", "report", "contract")
 Answer = dict[str, Json]
 
@@ -45,7 +45,7 @@ def trace(session: Session, what: str, folder: Path) -> Answer:
     """
     path = folder / what
     if _is_file(path) and not _is_uuid(what):
-        digest = session.landing(path.parent, glob.escape(path.name))[path]
+        digest = session.digest_of(path)
         return _file(session, digest, _within(folder, path))
     if _SHA256.fullmatch(what):
         return _file(session, what, None)
@@ -154,10 +154,10 @@ def _by_name(session: Session, what: str) -> Entry | None:
         ref = parse(what)
         kinds, name, version = (ref.kind,), ref.name, ref.version
     else:
-        name, _, number = what.partition("@")
-        version = int(number) if number.isdigit() else None
-        if not name or (number and version is None):
+        if _NAME.fullmatch(what) is None:
             return None
+        ref = named("table", what)  # of which kind, the names say
+        name, version = ref.name, ref.version
     for kind in kinds:
         if name in session.names(kind):
             return session.version(Ref(kind, name, version))

@@ -70,6 +70,30 @@ def joined(
     )  # fmt: skip
 
 
+def met(session: Session, endpoint: str, labels: Ref, file: str) -> int:
+    """How many labels of a file (by its SHA-256) belong to a prediction that was made by now.
+
+    Args:
+        session: whose actor may read both tables.
+        endpoint: whose labels.
+        labels: the version of the label table.
+        file: SHA-256 of the file that they came in.
+    """
+    predicted = session.newest("table", predictions_of(endpoint))
+    if predicted is None:
+        return 0
+    mine = session.scan(labels).filter(pl.col("file_sha256") == file)
+    made = session.scan(predicted.ref, [PREDICTION_ID, "key"])
+    return sum(
+        mine.filter(pl.col(name).is_not_null())
+        .join(made.select(name), on=name, how="semi")
+        .select(pl.len())
+        .collect()
+        .item()
+        for name in (PREDICTION_ID, "key")
+    )
+
+
 def _cases(found: pl.DataFrame) -> pl.DataFrame:
     """One row for each business key: the prediction made last, a labelled one before others."""
     order = [pl.col("label").is_not_null(), "predicted_at", PREDICTION_ID]

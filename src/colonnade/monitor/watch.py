@@ -48,7 +48,7 @@ def window_of(text: str) -> Window:
         else:
             first = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC)
             last = (first + timedelta(days=32)).replace(day=1)
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or none that a calendar of 9999 years has
         first = last = datetime.min.replace(tzinfo=UTC)
     if first >= last:
         raise UsageError(

@@ -263,7 +263,7 @@ class _Parser:
         metric = self.metric()
         op = self.op()
         value = self.value(metric, op)
-        by = self.column(metric) if self.what == "gate" and self.accept("by") else None
+        by = self.column(metric, value) if self.what == "gate" and self.accept("by") else None
         last = self.tokens[self.next - 1]
         text = self.text[start : last.at + len(last.text)]
         return Comparison(metric=metric.name, op=op, value=value, by=by, text=text)
@@ -293,6 +293,8 @@ class _Parser:
                 self.next -= 1
                 better = "> or >=" if metric.better == "higher" else "< or <="
                 raise self.error(f"{better}: a {metric.better} {metric.name} is the better one")
+            if not metric.of_rows:
+                raise self.error(f"a number: {metric.name} is not compared with the champion's")
             self.next += 1
             return None
         if self.peek().kind != "number":
@@ -305,10 +307,13 @@ class _Parser:
         self.next += 1
         return value
 
-    def column(self, metric: Metric) -> str:
-        if not metric.of_rows:
+    def column(self, metric: Metric, value: float | None) -> str:
+        if not metric.of_rows or value is None:
             self.next -= 1
-            raise self.error(f"the end: {metric.name} is a number of the model, it has no slices")
+            why = f"{metric.name} is a number of the model, it has no slices"
+            raise self.error(
+                f"the end: {why if value is not None else 'a champion is not compared by slices'}"
+            )
         if self.peek().kind != "word":
             raise self.error("a column name")
         self.next += 1

@@ -11,7 +11,7 @@ KINDS = (
     "source", "file", "code", "contract", "table", "run", "model", "deployment", "prediction",
     "label", "report", "action", "actor", "key", "job", "project",
 )  # fmt: skip
-_TEXT = re.compile(r"(?P<kind>[a-z]+)/(?P<name>[^@\s]+)(@(?P<version>[1-9][0-9]*))?")
+_TEXT = re.compile(r"(?P<kind>[a-z]+)/(?P<name>[^@\s]+)(@(?P<version>[1-9][0-9]{0,8}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,22 @@ class Ref:
     def short(self) -> str:
         """What a person writes where the kind is known: ``name@version``."""
         return str(self).partition("/")[2]
+
+
+def named(kind: str, text: str) -> Ref:
+    """Read ``name`` or ``name@version`` of a kind that is known.
+
+    Raises:
+        UsageError: CN-REF-001, the text names nothing.
+    """
+    try:
+        return parse(f"{kind}/{text}")
+    except UsageError:
+        raise UsageError(
+            "CN-REF-001",
+            f"{text!r} names no {kind}",
+            "write NAME or NAME@VERSION; versions are counted from 1",
+        ) from None
 
 
 def parse(text: str) -> Ref:

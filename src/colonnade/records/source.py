@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+_READERS_WORDS: Final = {  # what a reader says, which may quote a cell -> what it means
+    "found more fields": "a line has more cells than the first line has names",
+    "could not parse": "a quote is opened and not closed, or stands inside a cell that has none",
+    "invalid utf-8": "it is no text in UTF-8",
+    "is encrypted": "it is encrypted, expected a zip without a password",
+    "empty CSV": "it is empty, expected a line with the names of the columns",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,3 +27,9 @@ class LandedFile:
     sha256: str
     size_bytes: int
     rows: int
+
+
+def why_unreadable(error: BaseException) -> str:
+    """Why a file cannot be read, in one line and without a cell of it."""
+    said = str(error).partition("\n")[0]
+    return next((meant for words, meant in _READERS_WORDS.items() if words in said), said)

@@ -115,9 +115,19 @@ def collect(folder: Path, keys: dict[str, bytes]) -> Iterator[Segment]:
         RefusedError: CN-SPOOL-004, its key is not at hand.
     """
     for found in segments(folder):
-        _, frames = read_segment(found.path, keys)
-        rows = [row for frame in frames for row in _rows(frame)]
-        yield Segment(spool=found.spool, number=found.number, path=found.path, rows=rows)
+        yield read(found, keys)
+
+
+def read(found: Found, keys: dict[str, bytes]) -> Segment:
+    """Read one segment.
+
+    Raises:
+        VerdictError: CN-SPOOL-001 to 003, it is damaged or altered; `set_aside` it.
+        RefusedError: CN-SPOOL-004, its key is not at hand.
+    """
+    _, frames = read_segment(found.path, keys)
+    rows = [row for frame in frames for row in _rows(frame)]
+    return Segment(spool=found.spool, number=found.number, path=found.path, rows=rows)
 
 
 def discard(segment: Segment | Found) -> None:

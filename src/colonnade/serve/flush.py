@@ -46,8 +46,8 @@ def flush(session: Session, endpoint: str, spool: Path) -> int:
     """Commit every segment of an endpoint that its workers have closed; returns the rows.
 
     Raises:
-        VerdictError: CN-SPOOL-001 to 003, a segment is damaged: what comes before it is committed,
-            it and what comes behind it stay where they are.
+        VerdictError: CN-SPOOL-001 to 003, a segment is damaged: it stays where it is, all others
+            are committed.
     """
     folder = spool / endpoint
     if not any(collect.segments(folder)):
@@ -72,11 +72,16 @@ def flush(session: Session, endpoint: str, spool: Path) -> int:
 
 
 def _whole(folder: Path, keys: dict[str, bytes], damage: list[ColonnadeError]) -> Iterator[Segment]:
-    """The segments before the first that is damaged; they must not wait for its mending."""
-    try:
-        yield from collect.collect(folder, keys)
-    except (VerdictError, RefusedError) as error:
-        damage.append(error)
+    """The segments that are whole: each has a name of its own, none waits for another's mending."""
+    for found in collect.segments(folder):
+        try:
+            yield collect.read(found, keys)
+        except RefusedError as error:
+            damage.append(error)
+        except VerdictError as error:
+            aside = found.path.with_suffix(collect.ASIDE)
+            fix = f"restore it from a copy, or set it aside: mv {found.path} {aside}"
+            damage.append(VerdictError(error.code, f"{found.path}: {error.message}", fix))
 
 
 def _commit(writer: Writer, endpoint: str, batch: list[Segment]) -> int:

@@ -12,7 +12,7 @@ from importlib.metadata import version
 import msgspec
 
 from colonnade.bundle.predict import Predictor
-from colonnade.bundle.request import Problem, RequestError, Row
+from colonnade.bundle.request import Problem, RequestError, Row, said_twice
 from colonnade.records.model import FeatureKind
 from colonnade.serve.call import Answer, Call, as_json
 from colonnade.serve.predict import Scored, Scorer, prediction_header
@@ -24,7 +24,18 @@ DATATYPES: dict[FeatureKind, str] = {
     "flag": "BOOL",
     "category": "BYTES",
 }
-ACCEPTED = frozenset({"FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "BOOL", "BYTES"})
+_NUMBER: tuple[tuple[type, ...], str] = ((int, float), "a number")
+ACCEPTED: dict[str, tuple[tuple[type, ...], str]] = {  # datatype -> what JSON may hold of it
+    "FP32": _NUMBER,
+    "FP64": _NUMBER,
+    "INT8": _NUMBER,  # JSON does not tell 5 from 5.0: whether it is whole, the signature decides
+    "INT16": _NUMBER,
+    "INT32": _NUMBER,
+    "INT64": _NUMBER,
+    "BOOL": ((bool,), "true or false"),
+    "BYTES": ((str,), "a text"),
+}
+MAX_ID = 256
 
 Value = str | int | float | bool | None
 
@@ -113,14 +124,22 @@ class _Reader:
 
 def _request(body: bytes) -> InferRequest:
     try:
-        return _decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+        request = _decode(body)
+    except (ValueError, RecursionError) as error:  # msgspec's own, and bytes that are no UTF-8
         raise _refused(None, f"not a V2 inference request: {error}") from None
+    if len(request.id or "") > MAX_ID:
+        raise _refused("id", f"expected {MAX_ID} characters at most")
+    plain = 1 + 4 * len(request.inputs) + (request.id is not None)
+    if body.count(b'":') != plain and (name := said_twice(body)) is not None:
+        raise _refused(None, f"the name {name[:64]!r} is said twice in one object")
+    return request
 
 
 def _rows(request: InferRequest, predictor: Predictor) -> list[Row]:
     """The tensors as rows by field name, checked by the one reader that checks all rows."""
     columns = {tensor.name: _column(tensor) for tensor in request.inputs}
+    if len(columns) < len(request.inputs):
+        raise _refused(None, "two inputs have the same name")
     if len({len(column) for column in columns.values()}) != 1:
         raise _refused(None, "the inputs differ in length, or there are none")
     names = tuple(columns)
@@ -138,6 +157,9 @@ def _column(tensor: Tensor) -> list[Value]:
     flat = [value for value in data if not isinstance(value, list)]
     if len(flat) != len(data):
         raise _refused(tensor.name, "expected one value a row: shape [n] or [n, 1]")
+    fits, expected = ACCEPTED[tensor.datatype]
+    if not all(value is None or isinstance(value, fits) for value in flat):
+        raise _refused(tensor.name, f"expected {expected}, as {tensor.datatype} says")
     return flat
 
 

@@ -15,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from colonnade.web.problem import MEDIA_TYPE, HttpError, problem
+
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGISendEvent
 
@@ -23,6 +25,21 @@ CLOSE = (b"connection", b"close")
 
 class Protocol(HttpToolsProtocol):
     """The protocol of one connection, for an application that sends a body in one piece."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, and close: what comes behind it cannot be told apart."""
+        del msg  # uvicorn's words, which name nothing
+        error = HttpError(
+            400,
+            "CN-HTTP-010",
+            "the bytes are no HTTP request that can be read",
+            "send one content-length or chunks, never both, and headers as RFC 9112 has them",
+        )
+        body = problem(error)
+        head = (b"content-type", MEDIA_TYPE), (b"content-length", b"%d" % len(body)), CLOSE
+        lines = [b"%b: %b\r\n" % header for header in head]
+        self.transport.write(b"".join((STATUS_LINE[400], *lines, b"\r\n", body)))
+        self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         cycle.__class__ = Cycle  # uvicorn asks nobody which class its cycles are of

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from colonnade.base.errors import RefusedError, UnavailableError, UsageError
@@ -70,7 +70,7 @@ class Database:
                 f"the database cannot hold a value: {_words(error)}",
                 "leave out what the message names; nothing was written",
             ) from error
-        except (DBAPIError, PoolTimeoutError) as error:
+        except (DBAPIError, PoolTimeoutError, self._engine.dialect.loaded_dbapi.Error) as error:
             raise UnavailableError(
                 "CN-DATABASE-002",
                 f"the database {self._engine.url.render_as_string()} cannot be used: "
@@ -109,7 +109,7 @@ def revision(connection: sa.Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _words(error: SQLAlchemyError) -> str:
+def _words(error: Exception) -> str:
     """The first line of what the database itself said."""
     said = error.orig if isinstance(error, DBAPIError) else error
     return str(said).strip().partition("\n")[0]
@@ -123,7 +123,7 @@ def backend(url: str) -> str:
     """
     try:
         name = sa.make_url(url).get_backend_name()
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         name = "none"
     if name not in DIALECTS:
         raise UsageError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -135,7 +136,7 @@ def _new() -> tuple[str, bytes]:
 def _read(path: Path) -> dict[str, bytes]:
     try:
         mode = path.stat().st_mode
-        text = path.read_text(errors="replace")
+        text = "" if stat.S_ISFIFO(mode) else path.read_text(errors="replace")  # it would wait
     except OSError as error:
         raise UnavailableError(
             "CN-KEYS-001",

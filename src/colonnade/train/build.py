@@ -101,6 +101,14 @@ def snapshot(session: Session, model: Model, table: Entry, also: Sequence[str] =
     columns = list(dict.fromkeys([*model.features, model.label, *rest]))
     labelled = session.scan(table.ref, columns).filter(pl.col(model.label).is_not_null())
     rows = (labelled.sort(order, maintain_order=True) if order else labelled).collect()
+    for column in (*model.features, model.label):
+        if rows[column].dtype.is_float() and (endless := rows[column].is_infinite().sum()):
+            raise UsageError(
+                "CN-TRAIN-002",
+                f"model {model.name}: the column {column} is infinite in {endless} of "
+                f"{rows.height} rows, expected finite numbers",
+                "cut them off or make them null in the table's function",
+            )
     if rows.height < MIN_ROWS:
         raise VerdictError(
             "CN-TRAIN-003",

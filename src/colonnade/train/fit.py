@@ -124,18 +124,21 @@ def fit(
     session.record("train", "start", subject, run, [table.subject, f"code/{run.code.digest}"])
     try:
         return _carry_out(_Work(session, model, run, table), champion)
-    except ColonnadeError as error:
+    except Exception as error:
         session.record("train", "fail", subject, failure(error), [table.subject])
         raise
 
 
-def failure(error: ColonnadeError) -> dict[str, str]:
+def failure(error: Exception) -> dict[str, str]:
     """What the ledger keeps of an error: of the user's code only that it raised.
 
     An exception's text may quote a row; personal data must not get into the ledger.
     """
     if isinstance(error, CodeError):
         return {"code": error.code, "message": "the user's code raised"}
+    if not isinstance(error, ColonnadeError):
+        what = f"an error that was not foreseen ({type(error).__name__})"
+        return {"code": "CN-BUG-001", "message": what}
     return {"code": error.code, "message": error.message}
 
 
