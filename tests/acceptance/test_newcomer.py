@@ -122,6 +122,56 @@ def test_the_readmes_lines_lead_from_a_file_to_an_answer(shell, tmp_path, port):
     assert sum(prediction["score"]) == pytest.approx(1.0, abs=1e-5)
 
 
+def orders(folder: Path) -> None:
+    """What lands in the README's own project, and what turned out later."""
+    random = np.random.default_rng(5)
+    amount, customer = random.uniform(1, 100, 900).round(2), random.integers(0, 60, 900)
+    landing = folder / "landing"
+    pl.DataFrame(
+        {
+            "order_id": np.arange(1000, 1900),
+            "ordered_at": [f"2026-10-{1 + n // 30:02d}T{n % 24:02d}:00:00Z" for n in range(900)],
+            "customer_id": customer,
+            "amount": amount,
+            "items": random.integers(1, 6, 900),
+            "returned": amount + random.normal(0, 20, 900) > 60,
+        }
+    ).write_csv(landing / "orders-1.csv")
+    countries = ["NL" if number % 3 else "DE" for number in range(60)]
+    pl.DataFrame({"customer_id": range(60), "country": countries}).write_csv(
+        landing / "customers.csv"
+    )
+    (folder / "outcomes.csv").write_text("order_id,returned\n17,false\n")
+
+
+def test_the_readmes_own_project_lives_as_the_readme_says(shell, tmp_path, port):
+    text = README.read_text()
+    made = shell("colonnade init my_project")
+    key = re.search(r"cn_\S+", made.stdout).group(0)
+    folder = tmp_path / "work" / "my_project"
+    (project,) = re.findall(r"```python\n(import colonnade.*?)```", text, re.DOTALL)
+    (folder / "project.py").write_text(project)
+    orders(folder)
+    (lines,) = re.findall(r"```\n(colonnade run --why.*?)```", text, re.DOTALL)
+    run, up, curl, label, report, trace, verify = commands(lines.replace("$KEY", key))
+    ready = f"until curl -sf localhost:{port}/v2/health/ready >/dev/null; do kill -0 $UP; done"
+    curl = re.sub(r"-d (.*)$", lambda found: f"-d {shlex.quote(found[1])}", curl)
+    curl = curl.replace(f"-H x-api-key: {key}", f"-H 'x-api-key: {key}'")
+    answer = shell(
+        f"cd my_project\n{run}\n{up} & UP=$!\n{ready}\n"
+        f"{curl.replace(':8500/', f':{port}/')}\nkill $UP; wait $UP"
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    found = json.loads(re.search(r'\{"model_version".*\}', answer.stdout).group(0))
+    assert found["model_version"] == "returns@1"
+    identifier = found["predictions"][0]["id"]
+    trace = trace.replace(trace.split()[-1], identifier)
+    done = shell(f"cd my_project\n{label}\n{report}\n{trace}\n{verify}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for said in ("1 predictions, 1 labelled", f"prediction {identifier}", "label false", "holds"):
+        assert said in done.stdout
+
+
 def shop(rows: int = 900) -> pl.DataFrame:
     """What files look like: an index, odd names, dates, gaps, a remark, an id, a comma."""
     random = np.random.default_rng(3)

@@ -224,7 +224,22 @@ def test_a_folder_without_an_init_file_is_followed(folder):
 
 def test_installed_packages_are_not_looked_into(folder):
     main = "import json\n@project.table()\ndef departures(flights): return json.dumps(len(flights))"
-    assert list(folder.digest(main).parts) == ["function departures"]
+    assert sorted(folder.digest(main).parts) == ["function departures", "import json"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("from json import dumps", "from json import loads as dumps"),
+        ("from json import dumps", "from pickle import dumps"),
+        ("import json as j; from json import dumps", "import json as j; from pickle import dumps"),
+    ],
+)
+def test_a_name_that_is_imported_from_elsewhere_is_another_step(folder, before, after):
+    main = "{}\n@project.table()\ndef departures(flights): return dumps(len(flights))"
+    first, second = folder.digest(main.format(before)), folder.digest(main.format(after))
+    assert first.parts.keys() == second.parts.keys() == {"function departures", "import dumps"}
+    assert first.digest != second.digest
 
 
 def test_a_class_counts_with_its_bases_and_methods(folder):
@@ -286,7 +301,11 @@ def test_a_wrapper_that_is_put_on_by_hand_counts(folder):
         project.table()(doubled(departures))
     """
     digest = folder.digest(main.replace("{}", "2"))
-    assert list(digest.parts) == ["function departures", "function doubled.run"]
+    assert sorted(digest.parts) == [
+        "function departures",
+        "function doubled.run",
+        "import functools",
+    ]
     assert folder.digest(main.replace("{}", "3")) != digest
 
 

@@ -194,10 +194,20 @@ class _Walk:
         alias: ast.alias,
         chain: Chain,
     ) -> None:
-        """What an import binds, if it is of the project."""
+        """What an import binds: what is installed by its name, what is the project's as it is."""
+        source = tuple(alias.name.split("."))
+        target = source
         if isinstance(statement, ast.ImportFrom):
+            source = _source_of(statement, module)
+            target = (*source, alias.name)
+        if source and self.find(source[:1]) is None:
+            part = f"import {self.label(module, syntax.bound_by(alias))}"
+            if (part, target) not in self.seen:
+                self.seen.add((part, target))
+                self.record(part, target)
+        elif isinstance(statement, ast.ImportFrom):
             named = () if alias.name == "*" else (alias.name, *chain)
-            self.path(_source_of(statement, module), named)
+            self.path(source, named)
         elif alias.asname is not None:
             self.path(tuple(alias.name.split(".")), chain)
         else:
