@@ -6,7 +6,7 @@ UV := $(BIN)/uv
 READY := $(VENV)/.ready
 # What asks the metadata database runs on SQLite and on PostgreSQL.
 ON_BOTH := tests/integration tests/property/test_jobs.py tests/acceptance/test_writer_killed.py \
-    tests/acceptance/test_walk.py
+    tests/acceptance/test_walk.py tests/acceptance/test_twice.py
 
 .PHONY: help install demo tools test crash-walk check bench lock clean
 help:  ## list these words

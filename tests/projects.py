@@ -191,7 +191,7 @@ def contents(folder: Path) -> dict[str, object]:
         for kind in ("model", "deployment", "report"):
             for name in session.names(kind):
                 found[kind] = session.version(Ref(kind, name)).subject
-    assert workspace.verify().problems == ()
+        assert workspace.verify().problems == ()
     return found
 
 

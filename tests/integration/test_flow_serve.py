@@ -35,6 +35,7 @@ from colonnade.serve.segment import SpoolKey, read_head
 from colonnade.serve.spool import Spool
 from colonnade.serve.supervisor import Options, Supervisor
 from colonnade.wiring import Workspace, open_workspace
+from tests import databases
 from tests.projects import PROJECT, carry_out, fitted, land, rows, until
 
 pytestmark = pytest.mark.timeout(120)
@@ -309,16 +310,28 @@ def test_a_worker_that_dies_while_it_loads_is_no_verdict_on_the_model(workspace,
     assert entries(workspace, "refuse") == []
 
 
+NO_LOADS = {  # how a database is told to take no entry of a load, and to take them again
+    "sqlite": (
+        """CREATE TRIGGER no_loads BEFORE INSERT ON entries WHEN NEW.verb = 'load'
+        BEGIN SELECT RAISE(ABORT, 'full'); END""",
+        "DROP TRIGGER no_loads",
+    ),
+    "postgresql": (
+        "ALTER TABLE entries ADD CONSTRAINT no_loads CHECK (verb <> 'load')",
+        "ALTER TABLE entries DROP CONSTRAINT no_loads",
+    ),
+}
+
+
 def test_a_load_that_could_not_be_recorded_is_recorded_later_and_not_loaded_again(workspace, live):
+    refuse, take = NO_LOADS[databases.KIND]
     with workspace.stores.database.write() as connection:
-        connection.exec_driver_sql(
-            "CREATE TRIGGER full BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'full'); END"
-        )
+        connection.exec_driver_sql(refuse)
     with pytest.raises(DatabaseError):
         live.rollout.reconcile()
     assert live.version() == "risk@1"
     with workspace.stores.database.write() as connection:
-        connection.exec_driver_sql("DROP TRIGGER full")
+        connection.exec_driver_sql(take)
     assert live.rollout.reconcile() == []
     assert [entry.subject for entry in entries(workspace, "load")] == ["deployment/risk@1"]
 
