@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy import make_url
 
 from colonnade.base import disk, ids
 from colonnade.base.errors import NotFoundError, RefusedError, UnavailableError, UsageError
@@ -25,6 +26,7 @@ from colonnade.govern.session import Session
 from colonnade.govern.stores import Stores, open_stores
 from colonnade.project import Project
 from colonnade.store import durable, keys, sources
+from colonnade.store.database import backend
 
 SETTINGS: Final = "colonnade.toml"
 STATE: Final = ".colonnade"
@@ -216,10 +218,12 @@ def open_workspace(folder: Path, show: Callable[[str], None] = lambda _: None) -
         durable.write(state / ".gitignore", b"*\n")
     url = _database_url(folder, settings)
     known = _exports(heads_file(folder, settings))  # before the database: it is behind that one
+    if known and _is_gone(url):
+        raise _new_beside(folder, settings)
     stores = open_stores(url, state, key_file(folder, settings), heads_file(folder, settings))
     try:
         if known:
-            _check_not_new(stores, folder, heads_file(folder, settings))
+            _check_not_new(stores, folder, settings)
         first_key = access.first_start(stores, show)
     except BaseException:
         stores.database.close()
@@ -227,14 +231,26 @@ def open_workspace(folder: Path, show: Callable[[str], None] = lambda _: None) -
     return Workspace(folder, settings, stores, first_key)
 
 
-def _check_not_new(stores: Stores, folder: Path, heads: Path) -> None:
+def _check_not_new(stores: Stores, folder: Path, settings: Settings) -> None:
     if stores.people.actor(access.ADMIN.name) is None:
-        raise RefusedError(
-            "CN-LEDGER-002",
-            f"the database of {folder} is new, and {heads} names signed heads of its ledger: it "
-            "was deleted, or the settings name another one",
-            "put the database back from your backup; to begin anew, move that file away",
-        )
+        raise _new_beside(folder, settings)
+
+
+def _is_gone(url: str) -> bool:
+    """Whether it is SQLite's file and opening it would make it."""
+    address = make_url(url) if backend(url) == "sqlite" else None
+    return address is not None and not Path(address.database or "").exists()
+
+
+def _new_beside(folder: Path, settings: Settings) -> RefusedError:
+    where = make_url(_database_url(folder, settings)).render_as_string()
+    return RefusedError(
+        "CN-LEDGER-002",
+        f"the database {where} is new, and {heads_file(folder, settings)} names signed heads of "
+        "this project's ledger: the database was deleted, or it is another one",
+        "name the right one (database_url, COLONNADE_DATABASE_URL) or put it back from your "
+        "backup; to begin anew, move the heads file away",
+    )
 
 
 def open_data(path: Path) -> tuple[str, pl.LazyFrame]:

@@ -243,7 +243,7 @@ def test_the_first_run_of_a_known_file_passes_its_gates(here, capsys, load, task
     assert command(["run", "--project", "known"]) == 0
     told = capsys.readouterr().out
     assert f"label     target ({task}" in told
-    assert "1 gates passed" in told
+    assert "1 gate passed" in told
     assert gate in (here / "known" / "project.py").read_text()
 
 

@@ -82,7 +82,10 @@ class RequestError(UsageError):
     http_status: ClassVar[int] = 422
 
     def __init__(self, code: str, problems: Sequence[Problem], fix: str) -> None:
-        super().__init__(code, "; ".join(_sentence(each) for each in problems[:3]), fix)
+        told = [_sentence(each) for each in problems[:3]]
+        if len(problems) > len(told):
+            told.append(f"and {len(problems) - len(told)} more")
+        super().__init__(code, "; ".join(told), fix)
         self.problems = tuple(problems)
 
 

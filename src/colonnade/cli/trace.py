@@ -179,7 +179,8 @@ def _run(what: Answer) -> Iterator[str]:
     finish = what.get("finish")
     if isinstance(finish, dict):
         split = _part(finish, "split")
-        yield f"{finish['state']}; judged on {split['newest']} rows from {split['newest_from']}"
+        newest = f", the newest, from {split['newest_from']}" if split["newest_from"] else ""
+        yield f"{finish['state']}; judged on {split['newest']} held-out rows{newest}"
         for gate in _parts(finish, "gates"):
             mark = {True: "passed", False: "FAILED", None: "not judged"}[
                 cast("bool", gate["passed"])

@@ -279,11 +279,12 @@ def _fit_step(model: Model, found: fit.Fitted, *, done: bool) -> Step:
             kind="model", name=model.name, state="rejected", made=None, detail=f"run {found.run}: "
             f"{detail}",
         )  # fmt: skip
+    passed = len(found.result.gates)
     return Step(
         kind="model",
         name=model.name,
         state="done" if done else "up to date",
         made=found.version.ref.short,
-        detail=f"run {found.run}: {len(found.result.gates)} gates passed on "
-        f"{found.result.split.newest:,} newest rows",
+        detail=f"run {found.run}: {passed} gate{'' if passed == 1 else 's'} passed on "
+        f"{found.result.split.newest:,} held-out rows",
     )

@@ -306,7 +306,8 @@ def bind(host: str, port: int, *, guarded: bool) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise _unbound(host, port, error.strerror or str(error)) from error
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise _unbound(host, port, why) from error
 
 
 def _unbound(host: str, port: int, why: str) -> UnavailableError:

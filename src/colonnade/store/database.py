@@ -32,6 +32,7 @@ class Database:
             RefusedError: CN-DATABASE-003, a newer release made it.
         """
         self.dialect: Dialect = DIALECTS[backend(url)]()
+        self._shown = sa.make_url(url).render_as_string()  # without the password
         self._engine = self.dialect.engine(url)
         try:
             if migrate:
@@ -73,10 +74,9 @@ class Database:
         except (DBAPIError, PoolTimeoutError, self._engine.dialect.loaded_dbapi.Error) as error:
             raise UnavailableError(
                 "CN-DATABASE-002",
-                f"the database {self._engine.url.render_as_string()} cannot be used: "
-                f"{_words(error)}",
-                "check that it is there, that this user may write it, that the disk has room "
-                "and that no other command is stuck; then run the command again",
+                f"the database {self._shown} cannot be used: {_words(error)}",
+                "check that it is there (and its server runs), that this user may write it, that "
+                "the disk has room and that no other command is stuck; then run the command again",
             ) from error
 
     def _migrate(self) -> None:

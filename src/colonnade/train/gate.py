@@ -66,7 +66,7 @@ def judge(gate: Comparison, trial: Trial) -> Verdict:
     if found.value is None:
         return _verdict(gate, False, None, gate.value, found, found.reason)
     passed = compare(found.value, gate.op, gate.value)
-    reason = f"{gate.metric} {found.value:.4f} on {found.n} newest rows"
+    reason = f"{gate.metric} {found.value:.4f} on {found.n} held-out rows"
     return _verdict(gate, passed, found.value, gate.value, found, reason)
 
 

@@ -23,6 +23,15 @@ _SETTINGS: Final = (
         " WHERE current_setting('synchronous_commit') = 'off'"
     ),
 )
+_CONNECT: Final = {
+    "application_name": "colonnade",
+    "connect_timeout": 10,
+    # A network that went away without a word is noticed within a minute.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 _TURN: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
@@ -38,7 +47,7 @@ class Postgresql:
         try:
             engine = create_engine(
                 _encrypted(make_url(url)).set(drivername="postgresql+psycopg"),
-                connect_args={"connect_timeout": 10, "application_name": "colonnade"},
+                connect_args=_CONNECT,
                 pool_size=CONNECTIONS,
                 max_overflow=0,
                 pool_pre_ping=True,  # the server may have been restarted since
