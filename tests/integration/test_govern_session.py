@@ -49,6 +49,7 @@ VERBS = {  # every verb of a session that asks for a permission, and the permiss
     "flushed": ("read", lambda session: session.flushed("s")),
     "segments_of": ("read", lambda session: session.segments_of("a")),
     "landing": ("read", lambda session: session.landing(session.folder, "*.csv")),
+    "digest_of": ("read", lambda session: session.digest_of(session.folder / "a.csv")),
     "open_file": ("read", lambda session: session.open_file(session.folder / "a.csv", ())),
     "put_blob": ("write", lambda session: session.put_blob(b"x")),
     "blob": ("read", lambda session: session.blob(session.digest)),

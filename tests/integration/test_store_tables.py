@@ -43,7 +43,7 @@ def test_a_version_is_made_to_last_with_every_file_that_it_added(tables, tmp_pat
         root = tmp_path / "tables" / "t"
         parts = [root / part for part in tables.parts("t", version, version - 1)]
         log = root / "_delta_log"
-        assert synced == [*parts, log / f"{version:020}.json", log, root, root.parent]
+        assert synced == [log / f"{version:020}.json", *parts, log, root, root.parent]
         assert len(parts) == 1
 
 

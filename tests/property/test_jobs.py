@@ -23,7 +23,7 @@ from colonnade.base.errors import RefusedError
 from colonnade.records.entry import Entry
 from colonnade.records.job import Job
 from colonnade.store.database import Database
-from colonnade.store.jobs import LEASE_S, Jobs
+from colonnade.store.jobs import ATTEMPTS, LEASE_S, Jobs
 from colonnade.store.ledger import Ledger
 from tests import databases
 
@@ -49,6 +49,8 @@ class JobsMachine(RuleBasedStateMachine):
         self.order: list[str] = []
         self.held: dict[str, tuple[Job, float]] = {}
         self.closed: dict[str, str] = {}
+        self.fences: dict[str, int] = {}
+        self.attempts: dict[str, int] = {}
 
     @rule(key=KEYS)
     def enqueue(self, key):
@@ -60,6 +62,9 @@ class JobsMachine(RuleBasedStateMachine):
             self.ledger.append(connection, entry)
             job = Job(key=key, kind="retrain", body={}, wanted_by=entry.id)
             self.jobs.enqueue(connection, job)
+        if self.closed.get(key) == "failed":  # wanted again, it waits again
+            del self.closed[key]
+            self.attempts[key] = 0
         if key not in self.order:
             self.order.append(key)
 
@@ -70,12 +75,17 @@ class JobsMachine(RuleBasedStateMachine):
             for key in self.order
             if key not in self.closed and (key not in self.held or self.held[key][1] < self.now)
         ]
+        for key in [key for key in free if self.attempts.get(key) == ATTEMPTS]:
+            free.remove(key)  # given up: it ended as many owners
+            del self.held[key]
+            self.closed[key] = "failed"
         job = self.jobs.claim(owner, ["retrain"])
         assert (None if job is None else job.key) == next(iter(free), None)
         if job is None:
             return multiple()
-        before = self.held.get(job.key)
-        assert job.fence == (before[0].fence if before else 0) + 1
+        assert job.fence == self.fences.get(job.key, 0) + 1
+        self.fences[job.key] = job.fence
+        self.attempts[job.key] = job.attempt
         assert (job.owner, job.state) == (owner, "running")
         self.held[job.key] = (job, self.now + LEASE_S)
         return job

@@ -9,9 +9,7 @@ passed over.
 from __future__ import annotations
 
 import math
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
@@ -126,12 +124,8 @@ def write(path: Path, contract: Contract) -> None:
         customProperties=custom,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8") as file:
+    with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
         file.write(document.to_yaml())
-        file.flush()
-        os.fchmod(file.fileno(), 0o644)  # it is the project's, like its code
-        with suppress(FileExistsError):  # another run proposed it meanwhile: that one binds
-            os.link(file.name, path)
 
 
 def _check_form(path: Path, text: str) -> None:
