@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from colonnade.base.errors import UnavailableError
-from colonnade.govern import access, audit, health
+from colonnade.govern import access, health
 from colonnade.records import canonical
 from colonnade.store.database import Database
 from colonnade.store.dialects.postgresql import Postgresql
@@ -56,52 +56,6 @@ def test_names_are_told_apart_by_their_bytes_whatever_language_the_database_spea
     ledger = type(stores.ledger)(database)
     assert [entry.subject for entry in ledger.select(subject="table/a")] == ["table/a@1"]
     database.close()
-
-
-def test_a_server_that_restarts_loses_nothing_that_was_acknowledged(
-    stores, start, opened, tmp_path
-):
-    """It is killed as by a power cut, three times, while two processes append and seal."""
-    script = (
-        opened
-        + CHANGE
-        + """
-    import threading
-    from colonnade.base.errors import UnavailableError
-    over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), over.set()), daemon=True).start()
-    while not over.is_set():
-        try:
-            with stores.database.write() as connection:
-                entry = Change(stores, connection, "admin").append("note", Ref("run", "r"), {})
-            print(entry.id, flush=True)
-            stores.sealer.seal()
-        except UnavailableError as error:
-            assert error.code == "CN-DATABASE-002", error
-    """
-    )
-    both = [start(script) for _ in range(2)]
-    for process in both:
-        assert process.stdout.readline() == "ready\n"
-        process.stdin.write("\n")
-        process.stdin.flush()
-    acknowledged = []
-    for kills in range(4):
-        if kills:
-            server().restart()
-        for process in both:
-            acknowledged += [process.stdout.readline().strip() for _ in range(20)]
-    for process in both:
-        process.stdin.write("\n")
-        process.stdin.flush()
-        acknowledged += _ends(process)
-    assert len(acknowledged) == len(set(acknowledged)) >= 160
-    stores.sealer.seal()
-    with stores.database.read() as connection:
-        found = set(connection.execute(sa.text("SELECT id FROM entries")).scalars())
-    assert set(acknowledged) <= found
-    verdict = audit.verify(stores.database, stores.keys.public(), tmp_path / "heads")
-    assert (verdict.problems, verdict.unsealed) == ((), 0)
 
 
 def test_a_process_stopped_within_a_transaction_does_not_hold_others_up_and_is_refused(

@@ -22,14 +22,16 @@ WRITE = """
                 change = Change(stores, connection, "admin")
                 entry = change.append("note", Ref("run", mine), {"n": n})
                 change.version("write", Ref("table", "shared"), lambda number: {"number": number})
-            print(entry.id, flush=True)
+            kept.append(entry.id)
 
+    kept = []
     threads = [threading.Thread(target=work, args=(f"{sys.argv[2]}.{n}",))
                for n in range(int(sys.argv[3]))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    print(*kept)
     stores.database.close()
 """
 SEAL = """
