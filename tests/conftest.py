@@ -49,7 +49,7 @@ def stores(tmp_path: Path, open_again: Callable[[], Stores]) -> Stores:
     """The stores of a project after its first start."""
     keys.make(tmp_path / "root.key")
     stores = open_again()
-    access.first_start(stores)
+    access.first_start(stores, "p")
     return stores
 
 

@@ -204,7 +204,8 @@ def open_workspace(folder: Path, show: Callable[[str], None] = lambda _: None) -
         NotFoundError: CN-SETTINGS-001.
         UsageError: CN-SETTINGS-002; CN-SETTINGS-004, tables cannot be kept in this folder.
         UnavailableError: CN-KEYS-001, the keys are gone; CN-DATABASE-002; CN-DISK-001, CN-DISK-002.
-        RefusedError: CN-LEDGER-002, the database is gone.
+        RefusedError: CN-LEDGER-002, the database is gone; CN-KEYS-005, CN-LEDGER-003, it is
+            another project's.
     """
     folder = folder.resolve()
     settings = read_settings(folder)
@@ -224,7 +225,7 @@ def open_workspace(folder: Path, show: Callable[[str], None] = lambda _: None) -
     try:
         if known:
             _check_not_new(stores, folder, settings)
-        first_key = access.first_start(stores, show)
+        first_key = access.first_start(stores, settings.project.id, show)
     except BaseException:
         stores.database.close()
         raise
@@ -246,8 +247,8 @@ def _new_beside(folder: Path, settings: Settings) -> RefusedError:
     where = make_url(_database_url(folder, settings)).render_as_string()
     return RefusedError(
         "CN-LEDGER-002",
-        f"the database {where} is new, and {heads_file(folder, settings)} names signed heads of "
-        "this project's ledger: the database was deleted, or it is another one",
+        f"the database {where} is new or not there, and {heads_file(folder, settings)} names "
+        "signed heads of this project's ledger: the database was deleted, or it is another one",
         "name the right one (database_url, COLONNADE_DATABASE_URL) or put it back from your "
         "backup; to begin anew, move the heads file away",
     )

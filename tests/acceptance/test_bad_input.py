@@ -655,7 +655,7 @@ SETTINGS = [
 ]
 DATABASES = [
     ("kind", "foo://x", "CN-DATABASE-001", 2),
-    ("place", "sqlite:////proc/x/meta.db", "CN-DATABASE-002", 4),
+    ("place", "sqlite:////proc/x/meta.db", "CN-LEDGER-002", 3),
     ("device", "sqlite:////dev/null", "CN-DATABASE-002", 4),
     ("port", "postgresql://h:port/x", "CN-DATABASE-001", 2),
     ("no server", "postgresql:///x?host=/nowhere", "CN-DATABASE-002", 4),

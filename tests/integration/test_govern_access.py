@@ -24,7 +24,7 @@ def _digest(text):
 
 
 def test_the_first_start_makes_the_administrator_and_shows_one_key(fresh):
-    text = access.first_start(fresh)
+    text = access.first_start(fresh, "p")
     assert fresh.people.actor("admin").may("keys")
     assert fresh.people.actor("endpoint").roles == {"service"}
     assert fresh.people.keys() == {_digest(text): "admin"}
@@ -41,26 +41,27 @@ def test_the_key_is_shown_before_it_opens_anything(fresh):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        access.first_start(fresh, killed)
+        access.first_start(fresh, "p", killed)
     ((void, keys_then),) = opened
     assert keys_then == fresh.people.keys() == {}
-    text = access.first_start(fresh)
+    text = access.first_start(fresh, "p")
     assert text != void
     assert fresh.people.keys() == {_digest(text): "admin"}
 
 
 def test_the_second_start_changes_nothing(fresh):
-    access.first_start(fresh)
+    access.first_start(fresh, "p")
     before = (fresh.people.keys(), fresh.ledger.unsealed())
-    assert access.first_start(fresh) is None
+    assert access.first_start(fresh, "p") is None
     assert (fresh.people.keys(), fresh.ledger.unsealed()) == before
 
 
 def test_the_first_start_is_in_the_ledger_and_no_key_is(fresh):
-    text = access.first_start(fresh)
+    text = access.first_start(fresh, "p")
     entries = fresh.ledger.select()
     assert sorted((entry.verb, entry.kind) for entry in entries) == [
-        ("create", "key"), ("create", "key"), ("grant", "actor"), ("grant", "actor"),
+        ("create", "key"), ("create", "key"), ("create", "project"),
+        ("grant", "actor"), ("grant", "actor"),
     ]  # fmt: skip
     assert text not in str(entries)
     root = next(entry for entry in entries if entry.subject == f"key/{fresh.keys.key_id}")
@@ -112,11 +113,18 @@ def test_a_project_with_other_keys_cannot_join_a_ledger(stores, tmp_path, databa
     keys.make(other / "root.key")
     joining = open_stores(database_url, other, other / "root.key", other / "heads")
     with pytest.raises(RefusedError, match="CN-KEYS-005"):
-        access.first_start(joining)
+        access.first_start(joining, "p")
     joining.database.close()
     assert [entry.kind for entry in stores.ledger.select()].count("actor") == 2
 
 
+def test_another_project_with_the_same_keys_cannot_join_a_ledger(fresh, open_again):
+    access.first_start(fresh, "p")
+    with pytest.raises(RefusedError, match=r"CN-LEDGER-003.*project/p, and project/q was opened"):
+        access.first_start(open_again(), "q")
+    assert access.first_start(open_again(), "p") is None
+
+
 def test_a_rotated_key_opens_the_ledger_that_the_first_one_began(stores, open_again):
     access.rotate_root(Session(stores, access.ADMIN, "test"), stores)
-    assert access.first_start(open_again()) is None
+    assert access.first_start(open_again(), "p") is None

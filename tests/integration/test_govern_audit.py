@@ -38,7 +38,7 @@ def made(tmp_path_factory):
     keys.make(folder / "root.key")
     url = databases.fresh(folder)
     stores = _open(folder, url)
-    access.first_start(stores)
+    access.first_start(stores, "p")
     for number in range(3):
         with stores.database.write() as connection:
             change = Change(stores, connection, "admin")

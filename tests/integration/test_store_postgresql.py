@@ -121,7 +121,7 @@ def test_first_starts_at_once_make_one_database_and_one_key(tmp_path, database_u
         print("ready", flush=True)
         sys.stdin.readline()
         stores = open_stores(sys.argv[2], root, root / "root.key", root / "heads")
-        print(access.first_start(stores))
+        print(access.first_start(stores, "p"))
         stores.database.close()
     """
     several = [start(script, database_url) for _ in range(4)]
@@ -176,7 +176,7 @@ def test_over_a_network_the_certificate_is_verified_unless_the_address_says_else
 
 
 def test_the_administrators_key_is_made_once(stores):
-    assert access.first_start(stores) is None
+    assert access.first_start(stores, "p") is None
 
 
 def test_a_doctor_reads_and_tries_to_write_and_leaves_no_mark(stores, database_url, append):

@@ -18,11 +18,14 @@ ADMIN: Final = Actor("admin", frozenset[Role]({"admin"}))
 ENDPOINT: Final = Actor("endpoint", frozenset[Role]({"service"}))
 
 
-def first_start(stores: Stores, show: Callable[[str], None] = lambda _: None) -> str | None:
+def first_start(
+    stores: Stores, project: str, show: Callable[[str], None] = lambda _: None
+) -> str | None:
     """Make the local administrator and its API key; None where that was done before.
 
     Args:
         stores: of a project that may be new.
+        project: its id, which the ledger keeps: a database belongs to one project.
         show: told the key's text before the key opens anything: who is killed in between has
             seen a key that is void, and the next start shows another.
 
@@ -30,16 +33,25 @@ def first_start(stores: Stores, show: Callable[[str], None] = lambda _: None) ->
         The key's text. Only its digest is kept.
 
     Raises:
-        RefusedError: CN-KEYS-005, the ledger was begun with other root keys.
+        RefusedError: CN-KEYS-005, the ledger was begun with other root keys; CN-LEDGER-003, by
+            another project.
     """
-    if stores.people.actor(ADMIN.name) is not None:
+    text = None
+    if stores.people.actor(ADMIN.name) is None:
+        text = _begin(stores, project, show)
+    if text is None:
         _check_keys(stores)
-        return None
+        _check_project(stores, project)
+    return text
+
+
+def _begin(stores: Stores, project: str, show: Callable[[str], None]) -> str | None:
     with stores.database.write() as connection:
         stores.database.dialect.queue(connection, "first start")
         if stores.people.actor(ADMIN.name) is not None:  # another process was faster
             return None
         change = Change(stores, connection, ADMIN.name)
+        change.append("create", Ref("project", project), {})
         for actor in (ADMIN, ENDPOINT):
             stores.people.add(connection, actor)
             change.append("grant", Ref("actor", actor.name), {"roles": sorted(actor.roles)})
@@ -63,6 +75,17 @@ def _check_keys(stores: Stores) -> None:
             f"the ledger of this database was begun with other root keys; key "
             f"{stores.keys.key_id!r} is none of them",
             "put the project's own key file back, or give this project a database of its own",
+        )
+
+
+def _check_project(stores: Stores, project: str) -> None:
+    """The keys do not tell two projects apart that were given one key file."""
+    begun = stores.ledger.select(kind="project", verb="create", limit=1)
+    if begun and begun[0].subject != (opened := str(Ref("project", project))):
+        raise RefusedError(
+            "CN-LEDGER-003",
+            f"the ledger of this database was begun by {begun[0].subject}, and {opened} was opened",
+            "name this project's own database (database_url, COLONNADE_DATABASE_URL)",
         )
 
 
