@@ -20,6 +20,7 @@ from typing import TypeVar
 from colonnade.base.errors import UsageError
 from colonnade.base.text import check_name, closest, is_a
 from colonnade.records.condition import Comparison, Trigger, parse_gate, parse_trigger
+from colonnade.records.source import Files
 from colonnade.records.table import WriteMode
 
 Function = Callable[..., object]
@@ -39,16 +40,16 @@ _NAMELESS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Files that land.
+    """Rows from outside, kept in a table of the same name.
 
     Attributes:
-        path: a file or a glob, relative to the project's folder.
+        origin: where they come from.
         schedule: ``on arrival``: a running worker takes over what lands; None: a person runs it.
         mode: whether a file's rows are added to the table or take the place of all of it.
     """
 
     name: str
-    path: str
+    origin: Files
     schedule: str | None
     mode: WriteMode
 
@@ -179,7 +180,7 @@ class Project:
             raise _wrong(f"source {name}", "mode", mode, "append or replace")
         source = Source(
             name=name,
-            path=text,
+            origin=Files(path=text),
             schedule=_schedule(name, schedule),
             mode=mode or ("append" if _GLOB.search(text) else "replace"),
         )

@@ -9,6 +9,7 @@ import pytest
 from colonnade.base.errors import UsageError
 from colonnade.project import Model, Project, Source, Table, declaration, location
 from colonnade.records.condition import parse_gate, parse_trigger
+from colonnade.records.source import Files
 
 
 @pytest.fixture
@@ -76,7 +77,10 @@ def test_a_decorated_function_stays_itself_and_carries_its_declaration(project):
 def test_a_glob_is_appended_and_one_file_replaces(project):
     assert project.sources["flights"].mode == "append"
     assert project.sources["weather"] == Source(
-        name="weather", path="landing/weather.csv", schedule=None, mode="replace"
+        name="weather",
+        origin=Files(path="landing/weather.csv"),
+        schedule=None,
+        mode="replace",
     )
     assert project.source("log", "log.csv", mode="append").mode == "append"
 

@@ -14,14 +14,15 @@ from typing import Final
 
 import polars as pl
 
-from colonnade.base.errors import NotFoundError, UsageError, VerdictError
-from colonnade.data import check, odcs, propose
+from colonnade.base.errors import UsageError, VerdictError
+from colonnade.data import arrive, check, odcs, propose
 from colonnade.data.cells import DTYPES
 from colonnade.data.summary import profile_of
 from colonnade.govern.session import Session
 from colonnade.govern.writer import Writer
 from colonnade.project import Source
 from colonnade.records import canonical
+from colonnade.records.canonical import Json
 from colonnade.records.contract import Contract
 from colonnade.records.entry import Entry
 from colonnade.records.ref import Ref
@@ -69,55 +70,34 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
             contract or a file's columns are wrong; CN-SOURCE-…, a file cannot be read.
         VerdictError: CN-INGEST-003, more bad rows than the contract admits: the batch is stopped.
     """
-    files = session.landing(folder, source.path)
-    if not files:
-        raise NotFoundError(
-            "CN-INGEST-001",
-            f"source {source.name}: no file matches {source.path}",
-            f"put a CSV or Parquet file there, below {folder}",
-        )
     with session.writer(source.name) as writer:
         newest = writer.newest
-        before = {} if newest is None else newest.read(TableVersion).files
-        landed = {path.relative_to(folder).as_posix(): path for path in files}
-        digests = {name: files[path] for name, path in landed.items()}
-        wanted = _wanted(source, before, digests)
-        contract, bound = _contract(session, source, folder, [landed[name] for name in digests])
-        if newest is not None and not wanted:
+        before = None if newest is None else newest.read(TableVersion)
+        arrival = arrive.look(session, source, folder, before)
+        contract, bound = _contract(session, source, folder, arrival)
+        if newest is not None and not arrival.pieces:
             return Ingested(newest, done=False)
-        batch = _read(session, contract, {name: landed[name] for name in wanted}, digests)
-        _check_unchanged(session, source, {landed[name]: digests[name] for name in wanted})
-        _check_new(source, {} if source.mode == "replace" else before, batch)
+        batch = _read(session, contract, arrival)
+        arrive.check_unchanged(session, source, arrival.pieces)
+        known = {} if before is None or source.mode == "replace" else before.files
+        _check_new(source, known, batch)
         report = _report(session, contract, bound, batch)
         if batch.bad.height > contract.stop_above * max(1, batch.bad.height + batch.good.height):
             _stop(session, source, contract, batch, report)
         if batch.bad.height:
-            _quarantine(session, source, batch, digests)
-        entry = _write(session, writer, source, batch, _Made(bound, report, before, digests))
+            _quarantine(session, source, batch)
+        made = _Made(bound, report, known, arrival.cursor)
+        entry = _write(session, writer, source, batch, made)
     return Ingested(entry, done=True, good=batch.good.height, bad=batch.bad.height)
 
 
-def _wanted(source: Source, before: dict[str, str], digests: dict[str, str]) -> list[str]:
-    if source.mode == "replace":
-        return list(digests) if before != digests else []
-    for name, digest in digests.items():
-        if before.get(name, digest) != digest:
-            raise UsageError(
-                "CN-INGEST-002",
-                f"source {source.name}: {name} has changed since it was taken over "
-                f"(it was {before[name][:12]}…, it is {digest[:12]}…)",
-                "put the old file back and land the new rows under a new name, "
-                'or declare the source with mode="replace"',
-            )
-    return [name for name in digests if name not in before]
-
-
 def _contract(
-    session: Session, source: Source, folder: Path, files: list[Path]
+    session: Session, source: Source, folder: Path, arrival: arrive.Arrival
 ) -> tuple[Contract, Ref]:
+    """The contract that binds; the first time, one that is proposed from what is there."""
     path = folder / "contracts" / f"{source.name}.yaml"
     if not os.path.lexists(path):
-        frames = [session.open_file(file, ()) for file in files]
+        frames = [session.open_file(piece.path, ()) for piece in arrival.present]
         proposed = propose.propose(source.name, frames)
         with session.new_file("write", path) as temporary:
             odcs.write(temporary, proposed)
@@ -130,21 +110,19 @@ def _contract(
     return contract, newest.ref
 
 
-def _read(
-    session: Session, contract: Contract, files: dict[str, Path], digests: dict[str, str]
-) -> _Batch:
+def _read(session: Session, contract: Contract, arrival: arrive.Arrival) -> _Batch:
     good, bad, landed = [], [], []
     reasons: dict[str, int] = {}
-    for name, path in files.items():
-        rows = session.open_file(path, contract.missing)
-        checked = check.check(rows, contract, name)
+    for piece in arrival.pieces:
+        rows = session.open_file(piece.path, contract.missing)
+        checked = check.check(rows, contract, piece.name)
         good.append(checked.good)
-        bad.append(checked.bad.with_columns(pl.lit(name).alias("file")))
+        bad.append(checked.bad.with_columns(pl.lit(piece.name).alias("file")))
         landed.append(
             LandedFile(
-                path=name,
-                sha256=digests[name],
-                size_bytes=path.stat().st_size,
+                path=piece.name,
+                sha256=piece.sha256,
+                size_bytes=piece.path.stat().st_size,
                 rows=checked.good.height + checked.bad.height,
             )
         )
@@ -157,17 +135,6 @@ def _read(
         landed=tuple(landed),
         reasons=reasons,
     )
-
-
-def _check_unchanged(session: Session, source: Source, files: dict[Path, str]) -> None:
-    """The rows that were read are those that the digest names."""
-    for path, digest in files.items():
-        if not path.is_file() or session.digest_of(path) != digest:
-            raise UsageError(
-                "CN-INGEST-004",
-                f"source {source.name}: {path.name} was written to while it was read",
-                "run again when it is whole; write it elsewhere and rename it into place",
-            )
 
 
 def _check_new(source: Source, before: dict[str, str], batch: _Batch) -> None:
@@ -210,17 +177,17 @@ def _stop(session: Session, source: Source, contract: Contract, batch: _Batch, r
     )
 
 
-def _quarantine(session: Session, source: Source, batch: _Batch, digests: dict[str, str]) -> None:
+def _quarantine(session: Session, source: Source, batch: _Batch) -> None:
     with session.writer(QUARANTINE + source.name) as writer:
         newest = writer.newest
         before = {} if newest is None else newest.read(TableVersion).files
         landed = tuple(file for file in batch.landed if before.get(file.path) != file.sha256)
         if not landed:
             return
-        rows = batch.bad.filter(pl.col("file").is_in([file.path for file in landed])).with_columns(
-            pl.col("file").replace_strict(digests).alias("file_sha256")
-        )
         now_in = {file.path: file.sha256 for file in landed}
+        rows = batch.bad.filter(pl.col("file").is_in(now_in.keys())).with_columns(
+            pl.col("file").replace_strict(now_in).alias("file_sha256")
+        )
         version = TableVersion(
             mode="append",
             step=canonical.digest(now_in),
@@ -236,12 +203,16 @@ def _quarantine(session: Session, source: Source, batch: _Batch, digests: dict[s
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What the new version was made from."""
+    """What the new version was made from.
+
+    Attributes:
+        before: the files that were in already, as far as they stay.
+    """
 
     contract: Ref
     report: str
     before: dict[str, str]
-    digests: dict[str, str]
+    cursor: dict[str, Json]
 
 
 def _write(session: Session, writer: Writer, source: Source, batch: _Batch, made: _Made) -> Entry:
@@ -251,7 +222,8 @@ def _write(session: Session, writer: Writer, source: Source, batch: _Batch, made
     version = TableVersion(
         mode=source.mode,
         step=canonical.digest({"contract": str(made.contract), "files": files}),
-        files=made.before | files if appended else files,
+        files=made.before | files,
+        cursor=made.cursor,
         landed=batch.landed,
         profile=profile_of(session, batch.good, newest if appended else None),
         report=made.report,

@@ -101,7 +101,7 @@ def arrived(session: Session, project: Project, folder: Path, settled_s: float) 
     for source in project.sources.values():
         newest = session.newest("table", source.name)
         known = {} if newest is None else newest.read(TableVersion).files
-        for path in folder.glob(source.path) if source.schedule == "on arrival" else ():
+        for path in folder.glob(source.origin.path) if source.schedule == "on arrival" else ():
             name, written_ns = path.relative_to(folder).as_posix(), path.stat().st_mtime_ns
             if name not in known and written_ns < before_ns:
                 waiting[name] = written_ns

@@ -33,7 +33,7 @@ def status(session: Session, project: Project, folder: Path) -> dict[str, Json]:
 def _source(session: Session, source: Source, folder: Path) -> dict[str, Json]:
     newest = session.newest("table", source.name)
     before = {} if newest is None else newest.read(TableVersion).files
-    landed = session.landing(folder, source.path)
+    landed = session.landing(folder, source.origin.path)
     files = {path.relative_to(folder).as_posix(): digest for path, digest in landed.items()}
     return {
         "version": None if newest is None else newest.ref.short,

@@ -1,4 +1,4 @@
-"""What landed: the files of a source, by digest."""
+"""Where a source's rows come from, and what landed: files, by digest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ _READERS_WORDS: Final = {  # what a reader says, which may quote a cell -> what 
     "is encrypted": "it is encrypted, expected a zip without a password",
     "empty CSV": "it is empty, expected a line with the names of the columns",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Files that land in the project's folder.
+
+    Attributes:
+        path: a file or a glob, relative to the project's folder.
+    """
+
+    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

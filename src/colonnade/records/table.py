@@ -23,6 +23,7 @@ class TableVersion:
         columns: column name -> type.
         files: landing files in the version: all that a reader of it may see rows of.
         landed: of these, the files that came with this version.
+        cursor: where the next look at the source begins.
         segments: prediction log segments that came with this version.
         code: the user's code that made it; None where only ours did.
         profile: digest of the profile blob.
@@ -40,6 +41,7 @@ class TableVersion:
     time: str | None = None
     files: dict[str, str] = field(default_factory=dict)
     landed: tuple[LandedFile, ...] = ()
+    cursor: dict[str, Json] = field(default_factory=dict)
     segments: tuple[Segment, ...] = ()
     step_parts: dict[str, Json] = field(default_factory=dict)
     code: Code | None = None

@@ -1,0 +1,109 @@
+"""What a source has that its table has not: pieces to take over, each a file with its digest.
+
+Whatever the origin, rows reach the check from a file: a landing file, or one that a slice of a
+query, the pages of an answer or a push was written to. So every piece has a digest, is read
+twice without asking the origin twice, and is there again after a kill.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from colonnade.base.errors import NotFoundError, UsageError
+from colonnade.govern.session import Session
+from colonnade.project import Source
+from colonnade.records.canonical import Json
+from colonnade.records.source import Files
+from colonnade.records.table import TableVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One file to take over.
+
+    Attributes:
+        name: what the ledger calls it; a landing file's path in the project.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """What one look at a source found.
+
+    Attributes:
+        pieces: what is new, in the order in which it is taken over.
+        present: everything that can be read, taken over or not; a contract is proposed from it.
+        cursor: where the next look begins; kept in the version that holds the pieces' rows.
+    """
+
+    pieces: tuple[Piece, ...]
+    present: tuple[Piece, ...]
+    cursor: dict[str, Json] = field(default_factory=dict)
+
+
+def look(session: Session, source: Source, folder: Path, before: TableVersion | None) -> Arrival:
+    """Look at a source, under its table's writer lease.
+
+    Args:
+        session: whose actor may read and write.
+        source: the declaration.
+        folder: of the project.
+        before: the newest version of the source's table.
+
+    Raises:
+        NotFoundError: CN-INGEST-001, nothing has landed yet.
+        UsageError: CN-INGEST-002, a file that was taken over has changed; CN-SOURCE-…, a file
+            cannot be read.
+    """
+    present = _landed(session, source, source.origin, folder)
+    known = {} if before is None else before.files
+    return Arrival(pieces=_new(source, present, known), present=present)
+
+
+def check_unchanged(session: Session, source: Source, pieces: tuple[Piece, ...]) -> None:
+    """The rows that were read are those that the digests name.
+
+    Raises:
+        UsageError: CN-INGEST-004, a file is still being written.
+    """
+    for piece in pieces:
+        if not piece.path.is_file() or session.digest_of(piece.path) != piece.sha256:
+            raise UsageError(
+                "CN-INGEST-004",
+                f"source {source.name}: {piece.path.name} was written to while it was read",
+                "run again when it is whole; write it elsewhere and rename it into place",
+            )
+
+
+def _landed(session: Session, source: Source, origin: Files, folder: Path) -> tuple[Piece, ...]:
+    files = session.landing(folder, origin.path)
+    if not files:
+        raise NotFoundError(
+            "CN-INGEST-001",
+            f"source {source.name}: no file matches {origin.path}",
+            f"put a CSV or Parquet file there, below {folder}",
+        )
+    return tuple(
+        Piece(name=path.relative_to(folder).as_posix(), path=path, sha256=digest)
+        for path, digest in files.items()
+    )
+
+
+def _new(source: Source, present: tuple[Piece, ...], known: dict[str, str]) -> tuple[Piece, ...]:
+    if source.mode == "replace":
+        return present if {piece.name: piece.sha256 for piece in present} != known else ()
+    for piece in present:
+        if known.get(piece.name, piece.sha256) != piece.sha256:
+            raise UsageError(
+                "CN-INGEST-002",
+                f"source {source.name}: {piece.name} has changed since it was taken over "
+                f"(it was {known[piece.name][:12]}…, it is {piece.sha256[:12]}…)",
+                "put the old file back and land the new rows under a new name, "
+                'or declare the source with mode="replace"',
+            )
+    return tuple(piece for piece in present if piece.name not in known)
