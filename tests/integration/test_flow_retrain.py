@@ -337,6 +337,8 @@ def test_two_workers_carry_a_job_out_once(tmp_path):
     reported(tmp_path)
     decide(tmp_path)
     workers = [process(tmp_path, "worker") for _ in range(2)]
+    for worker in workers:
+        assert worker.stdout.readline().startswith("waiting for jobs")
     until(lambda: entries(tmp_path, kind="action", verb="conclude"))
     for worker in workers:
         worker.terminate()

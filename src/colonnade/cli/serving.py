@@ -58,8 +58,11 @@ def worker(workspace: Workspace) -> None:
 
     Example: colonnade worker
     """
+    stop = _Stop()
     session = workspace.session("worker")
-    service.work(session, workspace.project, workspace.folder, _Stop(), _say)
+    project = workspace.project
+    _say("waiting for jobs, and for files that land")
+    service.work(session, project, workspace.folder, stop, _say)
 
 
 @click.command()
