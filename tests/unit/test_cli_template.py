@@ -46,7 +46,7 @@ def test_the_project_loads_and_declares_what_was_decided(case, tmp_path):
     table, model = project.tables["examples"], project.models[template.model_name(outline)]
     assert (table.key, table.time) == (outline.key, outline.time)
     assert (model.label, model.features) == (outline.label, tuple(outline.features))
-    assert project.sources["orders"].path == "landing/*.csv"
+    assert project.sources["orders"].origin.path == "landing/*.csv"
     assert list(project.endpoints) == [model.name]
 
 
