@@ -73,13 +73,7 @@ def as_of(
         if left[name].dtype != right[name].dtype:
             found = f"{name!r} is {left[name].dtype} in the examples, {right[name].dtype} in"
             raise _wrong(f"column {found} the facts", "cast one of them")
-    narrow = right.select(
-        *keys,
-        _moment(right, since).alias("# time"),
-        pl.max_horizontal(_moment(right, since), _moment(right, known or since)).alias("# seen"),
-        _moment(right, known or since).alias("# known"),
-    )
-    _check_doubles(narrow, keys)
+    narrow = moments(right, keys, since, known)
     wanted = left.select(*keys, _moment(left, at).alias("# at"))
     return left.hstack(
         right.select(pl.col(added).gather(_newest(wanted, narrow, keys, max_age)))
@@ -91,22 +85,11 @@ def _newest(
 ) -> pl.Series:
     """For each wanted key and moment the place of its fact, null where there is none.
 
-    `# rank` orders facts by what they are about. Its running maximum over the order in which
-    they came to be seen is the newest of what was seen so far, late ones included.
+    The running maximum of the rank, in the order in which facts came to be seen, is the newest of
+    what was seen so far: a late one is no step.
     """
-    ranked = (
-        facts.with_row_index("# place")
-        .drop_nulls([*keys, "# time", "# known"])
-        .sort("# time", "# known")
-        .with_row_index("# rank")
-    )
-    seen = (
-        ranked.sort("# seen", maintain_order=True)
-        .with_columns(pl.col("# rank").cum_max().over(keys))
-        .group_by(*keys, "# seen")
-        .agg(pl.col("# rank").max())
-        .sort("# seen")
-    )
+    ranked = rank(facts, keys)
+    seen = steps(ranked, keys).sort("# seen")
     found = (
         wanted.with_row_index("# row")
         .sort("# at")
@@ -118,6 +101,43 @@ def _newest(
     if max_age is not None:
         place = pl.when(pl.col("# at") - pl.col("# time") <= max_age).then(place)
     return found.select(place).to_series()
+
+
+def moments(facts: pl.DataFrame, keys: list[str], time: str, known: str | None) -> pl.DataFrame:
+    """Keys and moments of facts, in their order: `# time`, `# known`, and `# seen` from when on.
+
+    Raises:
+        UsageError: CN-FEATURE-001, a column holds no moments; CN-FEATURE-002, doubles.
+    """
+    since, told = _moment(facts, time), _moment(facts, known or time)
+    narrow = facts.select(
+        *keys,
+        since.alias("# time"),
+        told.alias("# known"),
+        pl.max_horizontal(since, told).alias("# seen"),
+    )
+    _check_doubles(narrow, keys)
+    return narrow
+
+
+def rank(narrow: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Facts by what they are about, the older first: `# rank`, and `# place` where they were."""
+    return (
+        narrow.with_row_index("# place")
+        .drop_nulls([*keys, "# time", "# known"])
+        .sort("# time", "# known")
+        .with_row_index("# rank")
+    )
+
+
+def steps(ranked: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """For each key and moment at which something came to be seen: the newest fact from then on."""
+    return (
+        ranked.sort("# seen", maintain_order=True)
+        .select(*keys, "# seen", pl.col("# rank").cum_max().over(keys))
+        .group_by(*keys, "# seen")
+        .agg(pl.col("# rank").max())
+    )
 
 
 def _check(frame: pl.DataFrame, what: str, columns: list[str]) -> None:
