@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from colonnade.base.errors import ColonnadeError as ColonnadeError
+    from colonnade.data.asof import as_of as as_of
     from colonnade.project import Project as Project
     from colonnade.train.build import TrainingSet as TrainingSet
 
@@ -17,8 +18,9 @@ _HOME: Final = {
     "ColonnadeError": "colonnade.base.errors",
     "Project": "colonnade.project",
     "TrainingSet": "colonnade.train.build",
+    "as_of": "colonnade.data.asof",
 }
-__all__ = ["ColonnadeError", "Project", "TrainingSet"]
+__all__ = ["ColonnadeError", "Project", "TrainingSet", "as_of"]
 
 
 def __getattr__(name: str) -> object:

@@ -62,6 +62,8 @@ class Table:
         inputs: the sources and tables it reads, in the order of the function's parameters.
         key: the columns that tell one row from another; empty where nothing does.
         time: the column of event time.
+        known: the column of the moment at which a row came to be known, where that is later.
+        online: whether the newest row of each key is kept where it is read by key.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Table:
     inputs: tuple[str, ...]
     key: tuple[str, ...]
     time: str | None
+    known: str | None = None
+    online: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +192,12 @@ class Project:
         return source
 
     def table(
-        self, *, key: str | Sequence[str] = (), time: str | None = None
+        self,
+        *,
+        key: str | Sequence[str] = (),
+        time: str | None = None,
+        known: str | None = None,
+        online: bool = False,
     ) -> Callable[[_F], _F]:
         """Declare a table: the decorated function makes it from the tables it names.
 
@@ -197,6 +206,9 @@ class Project:
         Args:
             key: the column or columns that tell one row from another.
             time: the column of event time.
+            known: the column of the moment at which a row came to be known, where that is later.
+            online: keep the newest row of each key where it is read by key; rows of one key
+                may then differ in their `time` and `known`.
 
         Raises:
             UsageError: CN-NAME-001; CN-PROJECT-007, the name is taken; CN-PROJECT-008, the
@@ -212,6 +224,8 @@ class Project:
                 inputs=_inputs(function),
                 key=(key,) if isinstance(key, str) else _columns(what, "key", key),
                 time=None if time is None else _column(what, "time", time),
+                known=None if known is None else _column(what, "known", known),
+                online=_online(what, online, key),
             )
             self._tables[name] = _carry(function, table)
             return function
@@ -481,6 +495,12 @@ def _text(what: str, setting: str, value: str, expected: str) -> str:
     if not is_a(value, str) or not value:
         raise _wrong(what, setting, value, expected)
     return value
+
+
+def _online(what: str, online: bool, key: str | Sequence[str]) -> bool:
+    if not is_a(online, bool) or (online and not key):
+        raise _wrong(what, "online", online, "True for a table with a key, or False")
+    return online
 
 
 def _schedule(name: str, schedule: str | None) -> str | None:

@@ -82,6 +82,7 @@ VALID: dict[tuple[str, ...], tuple[str, ...]] = {
     ("status",): (),
     ("data", "ls"): (),
     ("data", "show"): ("examples@1",),
+    ("data", "online"): ("examples", "1"),
     ("data", "quarantine"): ("rows",),
     ("runs", "ls"): (),
     ("runs", "show"): ("01a204d7-7ab1-7066-89d8-55a238e1cfc8",),
@@ -100,7 +101,10 @@ VALID: dict[tuple[str, ...], tuple[str, ...]] = {
     ("access", "revoke"): ("01a204d7-7ab1-7066-89d8-55a238e1cfc8",),
     ("access", "rotate"): (),
 }
-IMPORTING = [("run",), ("up",), ("worker",), ("status",), ("predict",), ("label",), ("report",)]
+IMPORTING = [
+    ("run",), ("up",), ("worker",), ("status",), ("data", "online"), ("predict",), ("label",),
+    ("report",),
+]  # fmt: skip
 
 
 def write(name: str, content: str | bytes) -> Spoil:

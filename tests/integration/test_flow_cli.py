@@ -27,7 +27,8 @@ BAD = pl.DataFrame(
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with two versions, bad rows, predictions, labels and a report."""
-    folder = fitted(tmp_path_factory.mktemp("lived"), PROJECT.replace('"auc > champion"', ""))
+    project = PROJECT.replace('"auc > champion"', "").replace('time="at"', 'time="at", online=True')
+    folder = fitted(tmp_path_factory.mktemp("lived"), project)
     frame = rows(2000, 400)
     land(folder, "rows2.csv", pl.concat([frame.cast(pl.String), BAD]))
     assert colonnade(folder, "run", "risk") == 0
@@ -69,6 +70,7 @@ def words(folder: Path) -> dict[tuple[str, ...], list[str]]:
         ("status",): [],
         ("data", "ls"): [],
         ("data", "show"): ["examples@1"],
+        ("data", "online"): ["examples", "5"],
         ("data", "quarantine"): ["rows"],
         ("runs", "ls"): [],
         ("runs", "show"): [run],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import click
+import msgspec
 import polars as pl
 
 from colonnade.cli import render
 from colonnade.cli.render import json_option, project_command, rows_option
 from colonnade.data.ingest import QUARANTINE
+from colonnade.data.online import look_up
 from colonnade.records.ref import Ref, named
 from colonnade.records.table import TableVersion
 from colonnade.wiring import Workspace
@@ -58,6 +60,24 @@ def show(workspace: Workspace, table: str, rows: int, as_json: bool) -> None:
     click.echo(f"{entry.ref.short}: {version.rows:,} rows, by {entry.actor} at {entry.at}")
     with pl.Config(tbl_cols=-1, tbl_hide_dataframe_shape=True):
         click.echo(session.scan(entry.ref).head(rows).collect())
+
+
+@data.command("online")
+@click.argument("table")
+@click.argument("key", nargs=-1, required=True)
+@json_option
+@project_command
+def online(workspace: Workspace, table: str, key: tuple[str, ...], as_json: bool) -> None:
+    """What an online table answers for a key now.
+
+    Example: colonnade data online planes N14228
+    """
+    session = workspace.session("data online")
+    row = look_up(session, workspace.project, table, key)
+    if as_json:
+        render.as_json("data online", msgspec.to_builtins(row))
+    else:
+        render.table(("column", "value"), list(row.items()))
 
 
 @data.command("quarantine")

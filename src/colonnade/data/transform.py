@@ -53,7 +53,7 @@ def transform(session: Session, table: Table, folder: Path) -> Built:
     key = step_key(
         code_digest(table.function, folder),
         {name: entry.ref.short for name, entry in inputs.items()},
-        {"key": list(table.key), "time": table.time},
+        _settings(table),
         environment(folder / LOCK),
     )
     newest = session.newest("table", table.name)
@@ -78,6 +78,14 @@ def transform(session: Session, table: Table, folder: Path) -> Built:
     return Built(entry, done=True, why=tuple(why(_earlier(before), key)))
 
 
+def _settings(table: Table) -> dict[str, object]:
+    """What is declared beside the function and changes what it may return."""
+    settings: dict[str, object] = {"key": list(table.key), "time": table.time}
+    if table.online:
+        settings |= {"known": table.known, "online": True}
+    return settings
+
+
 def _call(session: Session, table: Table, inputs: dict[str, Entry]) -> pl.DataFrame:
     frames = {name: session.scan(entry.ref) for name, entry in inputs.items()}
     what = f"table {table.name}"
@@ -87,7 +95,7 @@ def _call(session: Session, table: Table, inputs: dict[str, Entry]) -> pl.DataFr
         return _collect(table, table.function(**inputs))
 
     result = run_user_code(what, collected, **frames)
-    for column in (*table.key, *([table.time] if table.time else [])):
+    for column in (*table.key, *_moments(table)):
         if column not in result.columns:
             raise UsageError(
                 "CN-TABLE-005",
@@ -100,13 +108,18 @@ def _call(session: Session, table: Table, inputs: dict[str, Entry]) -> pl.DataFr
     return result.sort(table.key, maintain_order=True) if table.key else result
 
 
+def _moments(table: Table) -> list[str]:
+    return [column for column in (table.time, table.known) if column]
+
+
 def _check_time(table: Table, rows: pl.DataFrame) -> None:
-    if table.time and rows[table.time].dtype not in (pl.Date, pl.Datetime):
-        raise UsageError(
-            "CN-TABLE-009",
-            f"table {table.name}: its time {table.time} has the type {rows[table.time].dtype}",
-            "return it as Date or Datetime, for example with str.to_datetime()",
-        )
+    for column in _moments(table):
+        if rows[column].dtype not in (pl.Date, pl.Datetime):
+            raise UsageError(
+                "CN-TABLE-009",
+                f"table {table.name}: its time {column} has the type {rows[column].dtype}",
+                "return it as Date or Datetime, for example with str.to_datetime()",
+            )
 
 
 def _collect(table: Table, result: object) -> pl.DataFrame:
@@ -122,22 +135,19 @@ def _collect(table: Table, result: object) -> pl.DataFrame:
 
 
 def _check_key(table: Table, rows: pl.DataFrame) -> None:
-    needed = [*table.key, *([table.time] if table.time else [])]
-    for column in needed:
+    for column in [*table.key, *_moments(table)]:
         if missing := rows[column].null_count():
             raise VerdictError(
                 "CN-TABLE-006",
                 f"table {table.name}: {column} is missing in {missing} of {rows.height} rows",
                 "leave these rows out, or fill the column in; nothing was written",
             )
-    if (
-        table.key
-        and (distinct := rows.select(pl.struct(table.key).n_unique()).item()) < rows.height
-    ):
+    key = [*table.key, *_moments(table)] if table.online else [*table.key]  # a thing has a history
+    if key and (distinct := rows.select(pl.struct(key).n_unique()).item()) < rows.height:
         raise VerdictError(
             "CN-TABLE-006",
             f"table {table.name}: {rows.height} rows have only {distinct} different keys "
-            f"({', '.join(table.key)})",
+            f"({', '.join(key)})",
             "leave doubles out (unique()), or name more columns in key=; nothing was written",
         )
 

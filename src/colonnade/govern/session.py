@@ -14,6 +14,7 @@ from typing import Final
 import polars as pl
 import sqlalchemy as sa
 
+from colonnade.base import clock
 from colonnade.base.errors import NotFoundError, RefusedError
 from colonnade.base.text import closest
 from colonnade.govern import writer
@@ -24,6 +25,7 @@ from colonnade.govern.writer import Writer
 from colonnade.records.actor import Action, Actor
 from colonnade.records.entry import Entry
 from colonnade.records.job import Job
+from colonnade.records.online import Fact, Key, Published
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.store import durable, leases, process, sources
@@ -179,12 +181,15 @@ class Session:
         entry = self.version(ref)
         version = entry.read(TableVersion)
         wanted = tuple(columns or version.columns)
-        read = (entry.subject, frozenset(wanted))
-        if read not in self._reads:
-            body = {"columns": list(wanted), "purpose": self.purpose}
-            self.record("read", "read", entry.ref, body)
-            self._reads.add(read)
+        self._reading(entry.ref, wanted)
         return self._stores.tables.scan(ref.name, version.delta_version).select(wanted)
+
+    def _reading(self, ref: Ref, columns: Sequence[str]) -> None:
+        read = (str(ref), frozenset(columns))
+        if read not in self._reads:
+            body = {"columns": list(columns), "purpose": self.purpose}
+            self.record("read", "read", ref, body)
+            self._reads.add(read)
 
     @contextmanager
     def writer(self, table: str) -> Iterator[Writer]:
@@ -192,6 +197,29 @@ class Session:
         self.require("write", Ref("table", table))
         with writer.hold(self._stores, table, self.actor.name) as held:
             yield held
+
+    def publish(
+        self, ref: Ref, published: Published, facts: Iterable[tuple[Key, Sequence[Fact]]]
+    ) -> bool:
+        """Put a table version where it is read by key; False where it, or a newer one, is."""
+        self.require("write", ref)
+        if not self._stores.online.publish(ref.name, published, facts):
+            return False
+        self.record("write", "publish", ref, {"columns": list(published.columns)})
+        return True
+
+    def published(self, table: str) -> Published | None:
+        """Which version of a table is read by key, None where none is."""
+        self.require("read", Ref("table", table))
+        return self._stores.online.published(table)
+
+    def look_up(self, table: str, key: Key) -> dict[str, object] | None:
+        """What is true of a key of an online table now; the read is recorded once a session."""
+        published = self.published(table)
+        if published is None:
+            return None
+        self._reading(Ref("table", table, published.version), published.columns)
+        return self._stores.online.get(table, key, int(clock.now_s() * 1e6))
 
     def flushed(self, spool: str) -> set[int]:
         """The segment numbers of a spool that are in the prediction table already."""

@@ -13,6 +13,7 @@ from colonnade.base import clock
 from colonnade.base.errors import NotFoundError
 from colonnade.base.text import closest
 from colonnade.compute.task import StepKey, why
+from colonnade.data import online
 from colonnade.data.ingest import ingest
 from colonnade.data.transform import transform
 from colonnade.govern.session import Session
@@ -198,12 +199,14 @@ def _source(session: Session, source: Source, folder: Path) -> Step:
 
 def _table(session: Session, table: Table, folder: Path) -> Step:
     built = transform(session, table, folder)
+    published = table.online and online.publish(session, table, built.entry)
+    rows = f"{built.entry.read(TableVersion).rows:,} rows"
     return Step(
         kind="table",
         name=table.name,
-        state="done" if built.done else "up to date",
+        state="done" if built.done or published else "up to date",
         made=built.entry.ref.short,
-        detail=f"{built.entry.read(TableVersion).rows:,} rows",
+        detail=f"{rows}; published online" if published else rows,
         why=built.why,
     )
 
