@@ -15,8 +15,9 @@ from typing import Final
 import polars as pl
 
 from colonnade.base.errors import UsageError, VerdictError
-from colonnade.data import arrive, check, odcs, propose
+from colonnade.data import arrive, odcs
 from colonnade.data.cells import DTYPES
+from colonnade.data.read import proposal, read
 from colonnade.data.summary import profile_of
 from colonnade.govern.session import Session
 from colonnade.govern.writer import Writer
@@ -97,8 +98,7 @@ def _contract(
     """The contract that binds; the first time, one that is proposed from what is there."""
     path = folder / "contracts" / f"{source.name}.yaml"
     if not os.path.lexists(path):
-        frames = [session.open_file(piece.path, ()) for piece in arrival.present]
-        proposed = propose.propose(source.name, frames)
+        proposed = proposal(session, source.name, arrival.present)
         with session.new_file("write", path) as temporary:
             odcs.write(temporary, proposed)
     contract = odcs.read(path)
@@ -114,8 +114,7 @@ def _read(session: Session, contract: Contract, arrival: arrive.Arrival) -> _Bat
     good, bad, landed = [], [], []
     reasons: dict[str, int] = {}
     for piece in arrival.pieces:
-        rows = session.open_file(piece.path, contract.missing)
-        checked = check.check(rows, contract, piece.name)
+        checked = read(session, contract, piece)
         good.append(checked.good)
         bad.append(checked.bad.with_columns(pl.lit(piece.name).alias("file")))
         landed.append(
