@@ -32,6 +32,7 @@ from colonnade.store.lines import Lines
 from colonnade.store.runs import Point
 
 _LEDGER: Final = Ref("project", "ledger")
+_ACTORS: Final = Ref("project", "actors")
 _JOBS: Final = Ref("project", "jobs")
 
 BEAT_S: Final = 15.0
@@ -64,6 +65,11 @@ class Session:
             f"{action} {subject}",
             "ask an administrator for a role that may",
         )
+
+    def who_may(self, action: Action) -> list[str]:
+        """The names of the actors that may do something."""
+        self.require("read", _ACTORS)
+        return [actor.name for actor, _ in self._stores.people.all() if actor.may(action)]
 
     # The ledger
 
