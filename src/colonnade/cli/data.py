@@ -7,8 +7,8 @@ import msgspec
 import polars as pl
 
 from colonnade.cli import render
+from colonnade.cli.quarantine import quarantine, release
 from colonnade.cli.render import json_option, project_command, rows_option
-from colonnade.data.ingest import QUARANTINE
 from colonnade.data.online import look_up
 from colonnade.records.ref import Ref, named
 from colonnade.records.table import TableVersion
@@ -80,27 +80,5 @@ def online(workspace: Workspace, table: str, key: tuple[str, ...], as_json: bool
         render.table(("column", "value"), list(row.items()))
 
 
-@data.command("quarantine")
-@click.argument("source")
-@rows_option
-@json_option
-@project_command
-def quarantine(workspace: Workspace, source: str, rows: int, as_json: bool) -> None:
-    """The rows of a source that broke its contract, with every reason.
-
-    Example: colonnade data quarantine flights
-    """
-    session = workspace.session("data quarantine")
-    name = QUARANTINE + source
-    newest = session.newest("table", name)
-    if newest is None:
-        session.version(Ref("table", source))  # a source without bad rows is there all the same
-    bad = pl.DataFrame() if newest is None else session.scan(newest.ref).collect()
-    if as_json:
-        render.as_json("data quarantine", bad.head(rows).to_dicts())
-        return
-    shown = f"; the first {rows}, rows counted from 0" if bad.height > rows else ""
-    click.echo(f"{source}: {bad.height:,} rows in quarantine{shown}")
-    for row in bad.head(rows).iter_rows(named=True):
-        click.echo(f"{row['file']} row {row['row']}: {', '.join(row['reasons'])}")
-        click.echo(f"  {row['cells']}")
+data.add_command(quarantine)
+data.add_command(release)

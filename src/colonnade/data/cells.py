@@ -90,6 +90,14 @@ def logical(column: str, dtype: pl.DataType) -> LogicalType:
     return words[dtype.base_type()]
 
 
+def as_text(column: str, dtype: pl.DataType) -> pl.Expr:
+    """A cell of a stored type as the text that `read_text` reads as the same value."""
+    cell = pl.col(column)
+    if isinstance(dtype, pl.Datetime):
+        return cell.dt.to_string("iso:strict")
+    return (cell.cast(pl.Float64) if dtype.is_float() else cell).cast(pl.String)
+
+
 def check_names(columns: Iterable[str], what: str) -> None:
     """Refuse column names that the engine or we read as something else than a name.
 

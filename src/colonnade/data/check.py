@@ -16,7 +16,16 @@ import polars as pl
 
 from colonnade.base.errors import UsageError
 from colonnade.base.text import closest
-from colonnade.data.cells import DTYPES, READABLE, ROW, check_names, logical, read_text, reading
+from colonnade.data.cells import (
+    DTYPES,
+    READABLE,
+    ROW,
+    as_text,
+    check_names,
+    logical,
+    read_text,
+    reading,
+)
 from colonnade.records.contract import Column, Contract, LogicalType, RowRule, Scalar
 from colonnade.records.source import why_unreadable
 
@@ -237,7 +246,8 @@ def _rule(condition: pl.Expr) -> object:
 
 
 def _with_cells(raw: pl.LazyFrame, bad: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    cells = pl.struct(pl.col(name).cast(pl.String) for name in names).struct.json_encode()
+    schema = raw.collect_schema()
+    cells = pl.struct(as_text(name, schema[name]) for name in names).struct.json_encode()
     wanted = raw.with_columns(pl.col(ROW).cast(pl.Int64).alias("row"))
     wanted = wanted.join(bad.lazy().select("row"), on="row", how="semi")
     return bad.join(wanted.select("row", cells.alias("cells")).collect(), on="row", how="left")

@@ -15,8 +15,10 @@ from typing import Final
 import polars as pl
 
 from colonnade.base.errors import UsageError, VerdictError
-from colonnade.data import arrive, check, odcs, propose
+from colonnade.data import arrive, odcs
 from colonnade.data.cells import DTYPES
+from colonnade.data.read import proposal, read
+from colonnade.data.release import released
 from colonnade.data.summary import profile_of
 from colonnade.govern.session import Session
 from colonnade.govern.writer import Writer
@@ -25,11 +27,11 @@ from colonnade.records import canonical
 from colonnade.records.canonical import Json
 from colonnade.records.contract import Contract
 from colonnade.records.entry import Entry
+from colonnade.records.quarantine import PREFIX
 from colonnade.records.ref import Ref
 from colonnade.records.source import LandedFile
 from colonnade.records.table import TableVersion
 
-QUARANTINE: Final = "quarantine."
 _EXAMPLES: Final = 5
 
 
@@ -82,7 +84,7 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
         known = {} if before is None or source.mode == "replace" else before.files
         _check_new(source, known, batch)
         report = _report(session, contract, bound, batch)
-        if batch.bad.height > contract.stop_above * max(1, batch.bad.height + batch.good.height):
+        if _too_bad(contract, batch) and not _is_released(session, source, bound, batch):
             _stop(session, source, contract, batch, report)
         if batch.bad.height:
             _quarantine(session, source, batch)
@@ -97,14 +99,22 @@ def _contract(
     """The contract that binds; the first time, one that is proposed from what is there."""
     path = folder / "contracts" / f"{source.name}.yaml"
     if not os.path.lexists(path):
-        frames = [session.open_file(piece.path, ()) for piece in arrival.present]
-        proposed = propose.propose(source.name, frames)
+        proposed = proposal(session, source.name, arrival.present)
         with session.new_file("write", path) as temporary:
             odcs.write(temporary, proposed)
-    contract = odcs.read(path)
-    newest = session.newest("contract", source.name)
+    return bind(session, source.name, folder)
+
+
+def bind(session: Session, source: str, folder: Path) -> tuple[Contract, Ref]:
+    """The contract in a source's file, and its version: a new one where it has changed.
+
+    Raises:
+        UsageError: CN-CONTRACT-…, it is no contract.
+    """
+    contract = odcs.read(folder / "contracts" / f"{source}.yaml")
+    newest = session.newest("contract", source)
     if newest is None or newest.read(Contract) != contract:
-        subject = Ref("contract", source.name)
+        subject = Ref("contract", source)
         with session.change("write", subject) as change:
             newest = change.version("bind", subject, lambda _: contract)
     return contract, newest.ref
@@ -114,8 +124,7 @@ def _read(session: Session, contract: Contract, arrival: arrive.Arrival) -> _Bat
     good, bad, landed = [], [], []
     reasons: dict[str, int] = {}
     for piece in arrival.pieces:
-        rows = session.open_file(piece.path, contract.missing)
-        checked = check.check(rows, contract, piece.name)
+        checked = read(session, contract, piece)
         good.append(checked.good)
         bad.append(checked.bad.with_columns(pl.lit(piece.name).alias("file")))
         landed.append(
@@ -151,6 +160,15 @@ def _check_new(source: Source, before: dict[str, str], batch: _Batch) -> None:
         known[file.sha256] = file.path
 
 
+def _too_bad(contract: Contract, batch: _Batch) -> bool:
+    return batch.bad.height > contract.stop_above * max(1, batch.bad.height + batch.good.height)
+
+
+def _is_released(session: Session, source: Source, bound: Ref, batch: _Batch) -> bool:
+    files = {file.sha256 for file in batch.landed}
+    return released(session, source.name, bound, files) is not None
+
+
 def _report(session: Session, contract: Contract, bound: Ref, batch: _Batch) -> str:
     report = {
         "contract": str(bound),
@@ -173,12 +191,13 @@ def _stop(session: Session, source: Source, contract: Contract, batch: _Batch, r
         "CN-INGEST-003",
         f"source {source.name}: {bad} of {rows} rows break contracts/{source.name}.yaml, more "
         f"than {contract.stop_above:.0%}: {', '.join(f'{name} {count}' for name, count in worst)}",
-        "nothing was taken over; mend the files, or the contract (stopAbove admits more)",
+        "nothing was taken over; mend the files, or the contract (stopAbove admits more), or let "
+        f"an approver release the batch: colonnade data release {source.name}",
     )
 
 
 def _quarantine(session: Session, source: Source, batch: _Batch) -> None:
-    with session.writer(QUARANTINE + source.name) as writer:
+    with session.writer(PREFIX + source.name) as writer:
         newest = writer.newest
         before = {} if newest is None else newest.read(TableVersion).files
         landed = tuple(file for file in batch.landed if before.get(file.path) != file.sha256)
@@ -215,6 +234,10 @@ class _Made:
     cursor: dict[str, Json]
 
 
+def _settled(newest: Entry | None) -> int | None:
+    return None if newest is None else newest.read(TableVersion).settled_by(newest.ref.version)
+
+
 def _write(session: Session, writer: Writer, source: Source, batch: _Batch, made: _Made) -> Entry:
     newest = writer.newest
     files = {file.path: file.sha256 for file in batch.landed}
@@ -224,6 +247,7 @@ def _write(session: Session, writer: Writer, source: Source, batch: _Batch, made
         step=canonical.digest({"contract": str(made.contract), "files": files}),
         files=made.before | files,
         cursor=made.cursor,
+        settled_before=_settled(newest) if appended else None,
         landed=batch.landed,
         profile=profile_of(session, batch.good, newest if appended else None),
         report=made.report,

@@ -23,15 +23,18 @@ from colonnade.govern.change import Change
 from colonnade.govern.stores import Stores
 from colonnade.govern.writer import Writer
 from colonnade.records.actor import Action, Actor
+from colonnade.records.contract import LogicalType
 from colonnade.records.entry import Entry
 from colonnade.records.job import Job
 from colonnade.records.online import Fact, Key, Published
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.store import durable, leases, process, sources
+from colonnade.store.lines import Lines
 from colonnade.store.runs import Point
 
 _LEDGER: Final = Ref("project", "ledger")
+_ACTORS: Final = Ref("project", "actors")
 _JOBS: Final = Ref("project", "jobs")
 
 BEAT_S: Final = 15.0
@@ -64,6 +67,11 @@ class Session:
             f"{action} {subject}",
             "ask an administrator for a role that may",
         )
+
+    def who_may(self, action: Action) -> list[str]:
+        """The names of the actors that may do something."""
+        self.require("read", _ACTORS)
+        return [actor.name for actor, _ in self._stores.people.all() if actor.may(action)]
 
     # The ledger
 
@@ -247,6 +255,18 @@ class Session:
         """The rows of a landing file; the cells of a CSV stay texts."""
         self.require("read", Ref("file", path.name))
         return sources.open_file(path, missing)
+
+    def open_lines(
+        self, path: Path, missing: Sequence[str], types: Mapping[str, LogicalType]
+    ) -> Lines | None:
+        """A landing file as far as it can be read, and the lines that cannot; None if binary."""
+        self.require("read", Ref("file", path.name))
+        return sources.open_lines(path, missing, types)
+
+    def is_ragged(self, path: Path, columns: int, rows: int) -> bool:
+        """Whether a row of a landing CSV has fewer cells than columns."""
+        self.require("read", Ref("file", path.name))
+        return sources.is_ragged(path, columns, rows)
 
     @contextmanager
     def new_file(self, action: Action, path: Path) -> Iterator[Path]:

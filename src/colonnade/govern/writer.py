@@ -91,6 +91,17 @@ class Writer:
             )
         return self._name_version("write", draft, delta_version, then)
 
+    def record(self, verb: str, subject: Ref, body: object, made_from: Iterable[str]) -> Entry:
+        """Append an entry that must not come between another writer's look and its commit.
+
+        Raises:
+            RefusedError: CN-LEASE-001, another writer took over meanwhile; nothing is recorded.
+        """
+        with self._stores.database.write() as connection:
+            leases.confirm(connection, self._lease, LEASE_S)
+            change = Change(self._stores, connection, self._actor)
+            return change.append(verb, subject, body, made_from)
+
     def recover(self) -> None:
         """Adopt or undo what an earlier holder committed and did not name."""
         for commit in self._stores.tables.unnamed(self._name, self._parent()):
@@ -121,7 +132,14 @@ class Writer:
             actor=self._actor,
             parent=was.delta_version,
             made_from=(newest.subject,),
-            version=replace(was, landed=(), segments=(), rows_added=0),
+            version=replace(
+                was,
+                landed=(),
+                segments=(),
+                settled=(),
+                settled_before=was.settled_by(newest.ref.version),
+                rows_added=0,
+            ),
         )
         text = canonical.encode(draft).decode()
         delta_version = self._stores.tables.undo(self._name, was.delta_version, text)

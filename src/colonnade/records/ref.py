@@ -9,7 +9,7 @@ from colonnade.base.errors import UsageError
 
 KINDS = (
     "source", "file", "code", "contract", "table", "run", "model", "deployment", "prediction",
-    "label", "report", "action", "actor", "key", "job", "project",
+    "label", "report", "action", "actor", "key", "job", "project", "row",
 )  # fmt: skip
 _TEXT = re.compile(r"(?P<kind>[a-z]+)/(?P<name>[^@\s]+)(@(?P<version>[1-9][0-9]{0,8}))?")
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+JSON_SUFFIXES: Final = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 _READERS_WORDS: Final = {  # what a reader says, which may quote a cell -> what it means
     "found more fields": "a line has more cells than the first line has names",
     "could not parse": "a quote is opened and not closed, or stands inside a cell that has none",
     "invalid utf-8": "it is no text in UTF-8",
     "is encrypted": "it is encrypted, expected a zip without a password",
+    "End-of-stream marker": "it ends in the middle",
+    "Not a gzipped file": "it is no gzip",
+    "File is not a zip file": "it is no zip",
     "empty CSV": "it is empty, expected a line with the names of the columns",
 }
 

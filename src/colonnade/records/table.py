@@ -7,6 +7,7 @@ from typing import Literal
 
 from colonnade.records.canonical import Json
 from colonnade.records.code import Code
+from colonnade.records.quarantine import Settled
 from colonnade.records.source import LandedFile
 
 WriteMode = Literal["append", "replace"]
@@ -25,6 +26,9 @@ class TableVersion:
         landed: of these, the files that came with this version.
         cursor: where the next look at the source begins.
         segments: prediction log segments that came with this version.
+        settled: quarantined rows that came with this version.
+        settled_before: the newest version before this one with such rows among its own; None
+            behind one that replaced the table.
         code: the user's code that made it; None where only ours did.
         profile: digest of the profile blob.
         report: digest of the validation report blob.
@@ -43,11 +47,17 @@ class TableVersion:
     landed: tuple[LandedFile, ...] = ()
     cursor: dict[str, Json] = field(default_factory=dict)
     segments: tuple[Segment, ...] = ()
+    settled: tuple[Settled, ...] = ()
+    settled_before: int | None = None
     step_parts: dict[str, Json] = field(default_factory=dict)
     code: Code | None = None
     profile: str | None = None
     report: str | None = None
     parts: dict[str, str] = field(default_factory=dict)
+
+    def settled_by(self, number: int | None) -> int | None:
+        """What a version that is built on this one, which is version `number`, points back to."""
+        return number if self.settled else self.settled_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
