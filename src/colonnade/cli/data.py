@@ -6,6 +6,7 @@ import click
 import polars as pl
 
 from colonnade.cli import render
+from colonnade.cli.contract import contract
 from colonnade.cli.render import json_option, project_command, rows_option
 from colonnade.data.ingest import QUARANTINE
 from colonnade.records.ref import Ref, named
@@ -16,6 +17,9 @@ from colonnade.wiring import Workspace
 @click.group()
 def data() -> None:
     """Tables, their versions and their bad rows."""
+
+
+data.add_command(contract)
 
 
 @data.command("ls")
