@@ -256,7 +256,10 @@ def test_a_personal_column_is_refused_and_nothing_is_written_anywhere(folder):
 
 
 def test_a_part_of_the_contract_that_is_not_checked_stops_before_anything_is_read(folder):
-    bind(folder, TYPED + "- {property: retention, value: 1y}\n")
+    bind(folder, TYPED + "- {property: dirft, value: add}\n")
+    land(folder, "rows1.csv", CSV)
+    assert refused(folder).code == "CN-CONTRACT-001"
+    bind(folder, TYPED.replace("required: true", "quality: [{type: sql, query: select 1}]"))
     land(folder, "rows1.csv", CSV)
     assert refused(folder).code == "CN-CONTRACT-002"
     assert written(folder) == []

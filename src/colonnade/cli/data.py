@@ -7,6 +7,7 @@ import msgspec
 import polars as pl
 
 from colonnade.cli import render
+from colonnade.cli.contract import contract
 from colonnade.cli.quarantine import quarantine, release
 from colonnade.cli.render import json_option, project_command, rows_option
 from colonnade.data.online import look_up
@@ -18,6 +19,9 @@ from colonnade.wiring import Workspace
 @click.group()
 def data() -> None:
     """Tables, their versions and their bad rows."""
+
+
+data.add_command(contract)
 
 
 @data.command("ls")

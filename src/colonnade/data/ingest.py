@@ -7,7 +7,6 @@ first and have a position of their own, so that a kill in between neither loses 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,17 +14,18 @@ from typing import Final
 import polars as pl
 
 from colonnade.base.errors import UsageError, VerdictError
-from colonnade.data import arrive, odcs
+from colonnade.data import arrive, bind, verdict
+from colonnade.data.bind import Bound
 from colonnade.data.cells import DTYPES
-from colonnade.data.read import proposal, read
+from colonnade.data.read import read
 from colonnade.data.release import released
 from colonnade.data.summary import profile_of
+from colonnade.data.verdict import Verdict
 from colonnade.govern.session import Session
 from colonnade.govern.writer import Writer
 from colonnade.project import Source
 from colonnade.records import canonical
 from colonnade.records.canonical import Json
-from colonnade.records.contract import Contract
 from colonnade.records.entry import Entry
 from colonnade.records.quarantine import PREFIX
 from colonnade.records.ref import Ref
@@ -44,12 +44,14 @@ class Ingested:
         done: whether this call made it.
         good: rows that this call took over.
         bad: rows that it put into quarantine.
+        notes: what a person should know of it: rules that only warn, columns that were left out.
     """
 
     entry: Entry
     done: bool
     good: int = 0
     bad: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class _Batch:
     bad: pl.DataFrame
     landed: tuple[LandedFile, ...]
     reasons: dict[str, int]
+    left_out: tuple[str, ...]
 
 
 def ingest(session: Session, source: Source, folder: Path) -> Ingested:
@@ -70,61 +73,47 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
         UsageError: CN-INGEST-002, a file that was taken over has changed; CN-INGEST-004, one is
             still being written; CN-INGEST-005, one is a copy of another; CN-CONTRACT-…, the
             contract or a file's columns are wrong; CN-SOURCE-…, a file cannot be read.
-        VerdictError: CN-INGEST-003, more bad rows than the contract admits: the batch is stopped.
+        VerdictError: the batch is stopped: CN-INGEST-003, more bad rows than the contract admits;
+            CN-CONTRACT-011, a rule of the contract over the whole batch does not hold.
     """
     with session.writer(source.name) as writer:
         newest = writer.newest
         before = None if newest is None else newest.read(TableVersion)
         arrival = arrive.look(session, source, folder, before)
-        contract, bound = _contract(session, source, folder, arrival)
+        bound = bind.bind(session, source, folder, arrival)
         if newest is not None and not arrival.pieces:
             return Ingested(newest, done=False)
-        batch = _read(session, contract, arrival)
+        batch = _read(session, source, bound, arrival, before)
         arrive.check_unchanged(session, source, arrival.pieces)
         known = {} if before is None or source.mode == "replace" else before.files
         _check_new(source, known, batch)
-        report = _report(session, contract, bound, batch)
-        if _too_bad(contract, batch) and not _is_released(session, source, bound, batch):
-            _stop(session, source, contract, batch, report)
+        rows = verdict.Rows(batch.good, batch.good.height + batch.bad.height)
+        verdicts = verdict.judge(session, bound.contract, rows, newest)
+        report = _report(session, bound, batch, verdicts)
+        _stop_where_it_must(session, source, bound, batch, (verdicts, report))
         if batch.bad.height:
             _quarantine(session, source, batch)
-        made = _Made(bound, report, known, arrival.cursor)
+        made = _Made(bound.ref, report, known, arrival.cursor)
         entry = _write(session, writer, source, batch, made)
-    return Ingested(entry, done=True, good=batch.good.height, bad=batch.bad.height)
+    notes = _notes(batch, verdicts)
+    return Ingested(entry, done=True, good=batch.good.height, bad=batch.bad.height, notes=notes)
 
 
-def _contract(
-    session: Session, source: Source, folder: Path, arrival: arrive.Arrival
-) -> tuple[Contract, Ref]:
-    """The contract that binds; the first time, one that is proposed from what is there."""
-    path = folder / "contracts" / f"{source.name}.yaml"
-    if not os.path.lexists(path):
-        proposed = proposal(session, source.name, arrival.present)
-        with session.new_file("write", path) as temporary:
-            odcs.write(temporary, proposed)
-    return bind(session, source.name, folder)
-
-
-def bind(session: Session, source: str, folder: Path) -> tuple[Contract, Ref]:
-    """The contract in a source's file, and its version: a new one where it has changed.
-
-    Raises:
-        UsageError: CN-CONTRACT-…, it is no contract.
-    """
-    contract = odcs.read(folder / "contracts" / f"{source}.yaml")
-    newest = session.newest("contract", source)
-    if newest is None or newest.read(Contract) != contract:
-        subject = Ref("contract", source)
-        with session.change("write", subject) as change:
-            newest = change.version("bind", subject, lambda _: contract)
-    return contract, newest.ref
-
-
-def _read(session: Session, contract: Contract, arrival: arrive.Arrival) -> _Batch:
+def _read(
+    session: Session,
+    source: Source,
+    bound: Bound,
+    arrival: arrive.Arrival,
+    before: TableVersion | None,
+) -> _Batch:
+    contract = bound.contract
+    known = bind.known(session, contract, before, source.mode)
     good, bad, landed = [], [], []
+    left_out: dict[str, None] = {}
     reasons: dict[str, int] = {}
     for piece in arrival.pieces:
-        checked = read(session, contract, piece)
+        checked = read(session, contract, piece, known)
+        left_out |= dict.fromkeys(checked.left_out)
         good.append(checked.good)
         bad.append(checked.bad.with_columns(pl.lit(piece.name).alias("file")))
         landed.append(
@@ -143,6 +132,7 @@ def _read(session: Session, contract: Contract, arrival: arrive.Arrival) -> _Bat
         bad=pl.concat(bad),
         landed=tuple(landed),
         reasons=reasons,
+        left_out=tuple(left_out),
     )
 
 
@@ -160,37 +150,61 @@ def _check_new(source: Source, before: dict[str, str], batch: _Batch) -> None:
         known[file.sha256] = file.path
 
 
-def _too_bad(contract: Contract, batch: _Batch) -> bool:
-    return batch.bad.height > contract.stop_above * max(1, batch.bad.height + batch.good.height)
-
-
-def _is_released(session: Session, source: Source, bound: Ref, batch: _Batch) -> bool:
-    files = {file.sha256 for file in batch.landed}
-    return released(session, source.name, bound, files) is not None
-
-
-def _report(session: Session, contract: Contract, bound: Ref, batch: _Batch) -> str:
+def _report(session: Session, bound: Bound, batch: _Batch, verdicts: tuple[Verdict, ...]) -> str:
     report = {
-        "contract": str(bound),
+        "contract": str(bound.ref),
         "files": canonical.plain(batch.landed),
         "rows": batch.good.height + batch.bad.height,
         "good": batch.good.height,
         "bad": batch.bad.height,
         "reasons": batch.reasons,
-        "stop_above": contract.stop_above,
+        "stop_above": bound.contract.stop_above,
+        "verdicts": canonical.plain(verdicts),
+        "against": list(bind.against(session, bound.contract)),
+        "left_out": list(batch.left_out),
     }
     return session.put_blob(canonical.encode(report))
 
 
-def _stop(session: Session, source: Source, contract: Contract, batch: _Batch, report: str) -> None:
+def _notes(batch: _Batch, verdicts: tuple[Verdict, ...]) -> tuple[str, ...]:
+    notes = [f"warning: {v.rule}: {v.found}" for v in verdicts if v.warns]
+    if batch.left_out:
+        notes.append(f"left out, not in the contract: {', '.join(batch.left_out)}")
+    return tuple(notes)
+
+
+def _stop_where_it_must(
+    session: Session,
+    source: Source,
+    bound: Bound,
+    batch: _Batch,
+    judged: tuple[tuple[Verdict, ...], str],
+) -> None:
+    """Stop a batch of too many bad rows, or one that as a whole is not what was agreed."""
+    verdicts, report = judged
     bad, rows = batch.bad.height, batch.bad.height + batch.good.height
+    broken = [f"{v.rule}: {v.found}" for v in verdicts if v.stops]
+    too_bad = bad > bound.contract.stop_above * max(1, rows)
+    if not too_bad and not broken:
+        return
+    if released(session, source.name, bound.ref, {file.sha256 for file in batch.landed}):
+        return
     files = [f"file/{file.sha256}" for file in batch.landed]
     session.record("write", "stop", Ref("table", source.name), {"report": report}, files)
+    if not too_bad:
+        raise VerdictError(
+            "CN-CONTRACT-011",
+            f"source {source.name}: the batch of {rows:,} rows is not what "
+            f"contracts/{source.name}.yaml says: {'; '.join(broken[:_EXAMPLES])}",
+            "nothing was taken over; mend the files, or the rule (severity: warning only warns), "
+            f"or let an approver release the batch: colonnade data release {source.name}",
+        )
     worst = sorted(batch.reasons.items(), key=lambda item: -item[1])[:_EXAMPLES]
     raise VerdictError(
         "CN-INGEST-003",
         f"source {source.name}: {bad} of {rows} rows break contracts/{source.name}.yaml, more "
-        f"than {contract.stop_above:.0%}: {', '.join(f'{name} {count}' for name, count in worst)}",
+        f"than {bound.contract.stop_above:.0%}: "
+        f"{', '.join(f'{name} {count}' for name, count in worst)}",
         "nothing was taken over; mend the files, or the contract (stopAbove admits more), or let "
         f"an approver release the batch: colonnade data release {source.name}",
     )

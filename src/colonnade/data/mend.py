@@ -16,8 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from colonnade.base.errors import NotFoundError, UsageError
-from colonnade.data import check, quarantine
-from colonnade.data.ingest import bind
+from colonnade.data import bind, check, quarantine
 from colonnade.data.summary import profile_of
 from colonnade.govern.session import Session
 from colonnade.govern.writer import Writer
@@ -96,7 +95,8 @@ def mend(
     """
     with session.writer(source) as writer:
         newest = _newest(session, source, writer)
-        contract, bound = bind(session, source, folder)
+        bound = bind.bound(session, source, folder)
+        contract = bound.contract
         _check_columns(contract, corrections)
         found = quarantine.chosen(quarantine.rows(session, source), ids=list(corrections))
         rows, before, unchanged = [], [], []
@@ -111,7 +111,7 @@ def mend(
                 unchanged.append(row.id)
             else:
                 rows.append(row)
-        try_ = _Try(session, source, writer, contract, bound)
+        try_ = _Try(session, source, writer, bound.contract, bound.ref)
         tried = try_.settle(newest, rows, "mended", made_from, because)
     return replace(tried, before=tuple(before), unchanged=tuple(unchanged))
 
@@ -132,7 +132,7 @@ def replay(
     """
     with session.writer(source) as writer:
         newest = _newest(session, source, writer)
-        contract, bound = bind(session, source, folder)
+        bound = bind.bound(session, source, folder)
         open_ = quarantine.chosen(quarantine.rows(session, source), ids=found or ())
         open_ = open_.filter(pl.col("state") == "open")
         rows = [
@@ -140,7 +140,7 @@ def replay(
             for known in open_.iter_rows(named=True)
             if (cells := cells_of(known["cells"])) is not None
         ]
-        try_ = _Try(session, source, writer, contract, bound)
+        try_ = _Try(session, source, writer, bound.contract, bound.ref)
         return try_.settle(newest, rows, "replayed")
 
 
@@ -219,14 +219,15 @@ class _Try:
         names = [column.name for column in self.contract.columns]
         values = {name: [self._value(row, name) for row in rows] for name in names}
         frame = pl.DataFrame(values, schema=dict.fromkeys(names, pl.String))
-        found = check.check(frame.lazy(), self.contract, f"rows of {self.source}")
+        known = bind.known(self.session, self.contract, newest.read(TableVersion), "append")
+        found = check.check(frame.lazy(), self.contract, f"rows of {self.source}", known)
         reasons: dict[int, list[str]] = dict(
             zip(found.bad["row"], found.bad["reasons"].to_list(), strict=True)
         )
         left = [place for place in range(len(rows)) if place not in reasons]
         good = found.good
-        for place, column in self._taken(newest, good):
-            reasons.setdefault(left[place], []).append(f"{column}|unique")
+        for place, rule in self._taken(newest, good):
+            reasons.setdefault(left[place], []).append(rule)
         for place, row in enumerate(rows):
             if wrong := _wrong(row, self.contract):
                 reasons[place] = [*wrong, *(r for r in reasons.get(place, []) if r not in wrong)]
@@ -240,16 +241,14 @@ class _Try:
         return None if not typed and text in self.contract.missing else text
 
     def _taken(self, newest: Entry, good: pl.DataFrame) -> Iterator[tuple[int, str]]:
-        """The rows whose value of a unique column is in the table already."""
+        """The rows whose value of a unique column, or of several, is in the table already."""
         there = newest.read(TableVersion).columns
-        for column in self.contract.columns:
-            if column.unique and column.name in there:
-                values = good[column.name]
-                table = self.session.scan(newest.ref, [column.name])
-                wanted = pl.col(column.name).is_in(values.drop_nulls().unique().implode())
-                taken = table.filter(wanted).unique().collect()[column.name]
-                for place in values.is_in(taken.implode()).fill_null(value=False).arg_true():
-                    yield place, column.name
+        for columns, rule in check.unique(self.contract):
+            if there.keys() >= set(columns):
+                table = self.session.scan(newest.ref, columns)
+                wanted = good.lazy().select(columns).with_row_index("# place")
+                for place in wanted.join(table, on=columns, how="semi").collect()["# place"]:
+                    yield place, rule
 
     def _keep(
         self,

@@ -7,13 +7,14 @@ A clean file costs one pass. Only one that the engine refuses, or in which a row
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from colonnade.base.errors import UsageError
 from colonnade.data import check, propose
 from colonnade.data.arrive import Piece
-from colonnade.data.check import Checked
+from colonnade.data.check import NOTHING, Checked, Known
 from colonnade.govern.session import Session
 from colonnade.records.contract import Contract
 from colonnade.records.source import JSON_SUFFIXES
@@ -21,7 +22,7 @@ from colonnade.records.source import JSON_SUFFIXES
 _UNREADABLE = "CN-SOURCE-003"
 
 
-def read(session: Session, contract: Contract, piece: Piece) -> Checked:
+def read(session: Session, contract: Contract, piece: Piece, known: Known = NOTHING) -> Checked:
     """Split the rows of a file; a line that cannot be read is a bad row with a reason of its own.
 
     Raises:
@@ -29,18 +30,18 @@ def read(session: Session, contract: Contract, piece: Piece) -> Checked:
             columns are not the contract's.
     """
     if piece.path.name.endswith(JSON_SUFFIXES):
-        return _by_line(session, contract, piece, None)
+        return _by_line(session, contract, piece, known)
     try:
         rows = session.open_file(piece.path, contract.missing)
-        found = check.check(rows, contract, piece.name)
+        found = check.check(rows, contract, piece.name, known)
     except UsageError as error:
         if error.code != _UNREADABLE:
             raise
-        return _by_line(session, contract, piece, error)
+        return _by_line(session, contract, piece, known, error)
     names, height = rows.collect_schema().names(), found.good.height + found.bad.height
     may_be_short = found.bad.height or found.good[names[-1]].null_count()
     if may_be_short and session.is_ragged(piece.path, len(names), height):
-        return _by_line(session, contract, piece, None)
+        return _by_line(session, contract, piece, known)
     return found
 
 
@@ -64,14 +65,18 @@ def _readable(session: Session, pieces: Sequence[Piece]) -> list[pl.LazyFrame]:
 
 
 def _by_line(
-    session: Session, contract: Contract, piece: Piece, error: UsageError | None
+    session: Session,
+    contract: Contract,
+    piece: Piece,
+    known: Known,
+    error: UsageError | None = None,
 ) -> Checked:
     types = {column.name: column.type for column in contract.columns}
     lines = session.open_lines(piece.path, contract.missing, types)
     if lines is None:
         assert error is not None  # noqa: S101 (of a binary format no row is too short)
         raise error
-    found = check.check(lines.rows, contract, piece.name)
+    found = check.check(lines.rows, contract, piece.name, known)
     if found.good.height + found.bad.height != len(lines.places):
         raise UsageError(
             _UNREADABLE,
@@ -83,6 +88,4 @@ def _by_line(
     reasons = dict(found.reasons)
     for reason, count in spoiled:
         reasons[reason] = reasons.get(reason, 0) + count
-    return Checked(
-        good=found.good, bad=pl.concat([bad, lines.spoiled]).sort("row"), reasons=reasons
-    )
+    return replace(found, bad=pl.concat([bad, lines.spoiled]).sort("row"), reasons=reasons)

@@ -188,6 +188,7 @@ def _source(session: Session, source: Source, folder: Path) -> Step:
     detail = f"{version.rows:,} rows"
     if found.done:
         detail = f"{found.good:,} rows taken over, {found.bad:,} into quarantine; {detail}"
+    detail = "; ".join([detail, *found.notes])
     return Step(
         kind="source",
         name=source.name,

@@ -1,0 +1,206 @@
+"""The contract that binds a source now: its file, proposed at first, widened where it says so.
+
+What binds is a version in the ledger; the whole document of its file is a blob that the version
+names, so that a description is kept and a person's name in it is in no entry.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from colonnade.base.errors import UsageError
+from colonnade.base.text import closest
+from colonnade.data import odcs, propose
+from colonnade.data.arrive import Arrival
+from colonnade.data.cells import DTYPES, logical
+from colonnade.data.check import Known
+from colonnade.data.odcs import Loaded
+from colonnade.data.read import proposal
+from colonnade.govern.session import Session
+from colonnade.project import Source
+from colonnade.records import canonical
+from colonnade.records.contract import Column, Contract, Reference
+from colonnade.records.entry import Entry
+from colonnade.records.ref import Ref
+from colonnade.records.table import TableVersion, WriteMode
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A contract and the version of it that the ledger has."""
+
+    contract: Contract
+    ref: Ref
+
+
+def bind(session: Session, source: Source, folder: Path, arrival: Arrival) -> Bound:
+    """The contract that binds; the first time, one that is proposed from what is there.
+
+    With ``drift: add`` a column that nobody named is added to the file before it binds: a kill
+    in between leaves a file that the next call binds.
+
+    Raises:
+        UsageError: CN-CONTRACT-…, the file is no contract, or asks for what is not checked.
+        RefusedError: CN-CONTRACT-003, a column is personal data.
+    """
+    path = folder / "contracts" / f"{source.name}.yaml"
+    if not os.path.lexists(path):
+        proposed = proposal(session, source.name, arrival.present)
+        with session.new_file("write", path) as temporary:
+            odcs.write(temporary, proposed)
+    loaded = _load(path)
+    if loaded.contract.drift == "add":
+        loaded = _widened(session, path, loaded, arrival)
+    return _bound(session, source.name, loaded)
+
+
+def bound(session: Session, source: str, folder: Path) -> Bound:
+    """The contract that binds a source whose rows were taken over before.
+
+    Raises:
+        UsageError: CN-CONTRACT-…, the file is no contract, or asks for what is not checked.
+        RefusedError: CN-CONTRACT-003, a column is personal data.
+    """
+    return _bound(session, source, _load(folder / "contracts" / f"{source}.yaml"))
+
+
+def _load(path: Path) -> Loaded:
+    loaded = odcs.load(path)
+    odcs.refuse_personal(path, loaded.contract)
+    return loaded
+
+
+def _bound(session: Session, source: str, loaded: Loaded) -> Bound:
+    newest = session.newest("contract", source)
+    if newest is None or newest.read(Contract) != loaded.contract:
+        newest = _record(session, source, loaded)
+    return Bound(loaded.contract, newest.ref)
+
+
+def known(
+    session: Session, contract: Contract, newest: TableVersion | None, mode: WriteMode
+) -> Known:
+    """What a batch is checked against beside the contract.
+
+    Args:
+        session: whose actor may read the other tables.
+        contract: with its references.
+        newest: version of the table that the batch goes to.
+        mode: how it goes there: rows that are replaced are no keys for those that come.
+
+    Raises:
+        UsageError: CN-CONTRACT-012, a table that is referred to cannot be compared with.
+    """
+    columns = {} if newest is None else newest.columns
+    own = {} if mode == "replace" else columns
+    return Known(
+        keys=tuple(_keys(session, contract, reference, own) for reference in contract.references),
+        absent=frozenset(c.name for c in contract.columns if c.added and c.name not in columns),
+    )
+
+
+def against(session: Session, contract: Contract) -> tuple[str, ...]:
+    """The versions of the tables that the contract refers to, as they are now."""
+    tables = sorted({reference.table for reference in contract.references})
+    found = [session.newest("table", table) for table in tables]
+    return tuple(entry.subject for entry in found if entry is not None)
+
+
+def document(session: Session, contract: Contract) -> odcs.Document:
+    """All that the file of a bound contract said."""
+    if contract.document is None:
+        return odcs.document_of(contract)
+    found = canonical.decode(session.blob(contract.document))
+    assert isinstance(found, dict)  # noqa: S101 (a document is an object)
+    return found
+
+
+def _record(session: Session, name: str, loaded: Loaded) -> Entry:
+    session.put_blob(canonical.encode(loaded.document))
+    subject = Ref("contract", name)
+    with session.change("write", subject) as change:
+        return change.version("bind", subject, lambda _: loaded.contract)
+
+
+def _widened(session: Session, path: Path, loaded: Loaded, arrival: Arrival) -> Loaded:
+    """The contract with the columns that the new files have and nobody named."""
+    declared = {column.name for column in loaded.contract.columns}
+    missing = loaded.contract.missing
+    frames = [session.open_file(piece.path, missing) for piece in arrival.pieces]
+    extra: dict[str, list[pl.LazyFrame]] = {}
+    for frame in frames:
+        for name in frame.collect_schema():
+            if name not in declared:
+                extra.setdefault(name, []).append(frame.select(name))
+    columns = [column for name in extra if (column := _added(path.stem, extra[name]))]
+    if not columns:
+        return loaded
+    document = odcs.with_columns(loaded, columns)
+    found = odcs.of_document(path.stem, document)
+    odcs.refuse_personal(path, found.contract)
+    with session.new_file("write", path) as temporary:
+        temporary.write_text(odcs.text_of(document), encoding="utf-8")
+    return odcs.load(path)
+
+
+def _added(source: str, frames: Sequence[pl.LazyFrame]) -> Column | None:
+    """The column as it is proposed; None where the files have no row to propose from."""
+    try:
+        proposed = propose.propose(source, frames)
+    except UsageError as error:
+        if error.code != "CN-CONTRACT-009":
+            raise
+        return None
+    # A text for a missing value would be one in every column of the source.
+    column = replace(proposed.columns[0], required=False, added=True)
+    return replace(column, type="string") if proposed.missing else column
+
+
+def _keys(
+    session: Session, contract: Contract, reference: Reference, own: dict[str, str]
+) -> pl.LazyFrame:
+    """The keys of the other table, in the names and types of the columns that refer to them."""
+    kinds = {column.name: DTYPES[column.type] for column in contract.columns}
+    schema = {name: kinds[name] for name in reference.columns}
+    if reference.table == contract.name and not own:
+        return pl.LazyFrame(schema=schema)
+    newest = session.newest("table", reference.table)
+    if newest is None:
+        raise _incomparable(
+            contract,
+            reference,
+            "has no version yet",
+            f"take it over first (colonnade run {reference.table}); "
+            f"{closest(reference.table, session.names('table'))}",
+        )
+    columns = newest.read(TableVersion).columns
+    for name in reference.to:
+        if name not in columns:
+            hint = closest(name, columns)
+            raise _incomparable(contract, reference, f"has no column {name}", hint)
+    found = session.scan(newest.ref, reference.to)
+    types = found.collect_schema()
+    for name, to in zip(reference.columns, reference.to, strict=True):
+        if DTYPES[logical(to, types[to])] != schema[name]:
+            raise _incomparable(
+                contract,
+                reference,
+                f"holds {to} as {types[to]}, the contract says {schema[name]} of {name}",
+                "give both columns the same type",
+            )
+    pairs = zip(reference.columns, reference.to, strict=True)
+    return found.select(pl.col(to).cast(schema[name]).alias(name) for name, to in pairs)
+
+
+def _incomparable(contract: Contract, reference: Reference, found: str, fix: str) -> UsageError:
+    return UsageError(
+        "CN-CONTRACT-012",
+        f"contract {contract.name}: {', '.join(reference.columns)} refers to "
+        f"{reference.table}, which {found}",
+        fix,
+    )
