@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from colonnade.base.errors import ColonnadeError as ColonnadeError
     from colonnade.project import Project as Project
+    from colonnade.records.source import Rest as Rest
+    from colonnade.records.source import Sql as Sql
     from colonnade.train.build import TrainingSet as TrainingSet
 
 _HOME: Final = {
     "ColonnadeError": "colonnade.base.errors",
     "Project": "colonnade.project",
+    "Rest": "colonnade.records.source",
+    "Sql": "colonnade.records.source",
     "TrainingSet": "colonnade.train.build",
 }
-__all__ = ["ColonnadeError", "Project", "TrainingSet"]
+__all__ = ["ColonnadeError", "Project", "Rest", "Sql", "TrainingSet"]
 
 
 def __getattr__(name: str) -> object:

@@ -42,12 +42,14 @@ class Ingested:
         done: whether this call made it.
         good: rows that this call took over.
         bad: rows that it put into quarantine.
+        late: of both, rows that lie before the end of the last pull.
     """
 
     entry: Entry
     done: bool
     good: int = 0
     bad: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,10 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
     with session.writer(source.name) as writer:
         newest = writer.newest
         before = None if newest is None else newest.read(TableVersion)
-        arrival = arrive.look(session, source, folder, before)
+        arrival = arrive.look(session, source, folder, newest)
         contract, bound = _contract(session, source, folder, arrival)
         if newest is not None and not arrival.pieces:
+            arrive.done(session, source, arrival)
             return Ingested(newest, done=False)
         batch = _read(session, contract, arrival)
         arrive.check_unchanged(session, source, arrival.pieces)
@@ -84,11 +87,14 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
         report = _report(session, contract, bound, batch)
         if batch.bad.height > contract.stop_above * max(1, batch.bad.height + batch.good.height):
             _stop(session, source, contract, batch, report)
+        arrive.keep(session, source, arrival)
         if batch.bad.height:
             _quarantine(session, source, batch)
         made = _Made(bound, report, known, arrival.cursor)
         entry = _write(session, writer, source, batch, made)
-    return Ingested(entry, done=True, good=batch.good.height, bad=batch.bad.height)
+        arrive.done(session, source, arrival)
+    late = 0 if arrival.pulled is None else arrival.pulled.late
+    return Ingested(entry, done=True, good=batch.good.height, bad=batch.bad.height, late=late)
 
 
 def _contract(

@@ -11,6 +11,7 @@ from colonnade.store.database import Database
 from colonnade.store.jobs import Jobs
 from colonnade.store.keys import Keys
 from colonnade.store.ledger import Ledger
+from colonnade.store.origins.landing import Landing
 from colonnade.store.people import People
 from colonnade.store.runs import Runs
 from colonnade.store.sealer import Sealer
@@ -32,6 +33,7 @@ class Stores:
     segments: Segments
     tables: Tables
     blobs: Blobs
+    landing: Landing
 
 
 def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Stores:
@@ -39,7 +41,7 @@ def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Store
 
     Args:
         url: the metadata database.
-        root: folder of tables and blobs.
+        root: folder of tables, blobs and landing folders.
         key_file: the root keys, outside the project.
         heads_file: where signed heads are exported, outside the database.
     """
@@ -56,4 +58,5 @@ def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Store
         segments=Segments(database),
         tables=Tables(root / "tables"),
         blobs=Blobs(root / "blobs", keys),
+        landing=Landing(root / "landing"),
     )
