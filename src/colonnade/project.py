@@ -15,12 +15,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType, MappingProxyType
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from colonnade.base.errors import UsageError
 from colonnade.base.text import check_name, closest, is_a
 from colonnade.records.condition import Comparison, Trigger, parse_gate, parse_trigger
-from colonnade.records.source import Files
+from colonnade.records.source import Files, Origin, Rest, Sql
 from colonnade.records.table import WriteMode
 
 Function = Callable[..., object]
@@ -46,12 +46,14 @@ class Source:
         origin: where they come from.
         schedule: ``on arrival``: a running worker takes over what lands; None: a person runs it.
         mode: whether a file's rows are added to the table or take the place of all of it.
+        key: the columns that tell one row from another; empty where nothing does.
     """
 
     name: str
-    origin: Files
+    origin: Origin
     schedule: str | None
     mode: WriteMode
+    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,35 +160,38 @@ class Project:
     def source(
         self,
         name: str,
-        path: str | os.PathLike[str],
+        origin: str | os.PathLike[str] | Sql | Rest,
         *,
         schedule: str | None = None,
         mode: WriteMode | None = None,
+        key: str | Sequence[str] = (),
     ) -> Source:
-        """Declare files that land.
+        """Declare rows from outside: files that land, or an origin that is asked for rows.
 
         Args:
             name: what tables call it.
-            path: a file or a glob, relative to the project's folder.
+            origin: a file or a glob, relative to the project's folder; or `Sql`, `Rest`.
             schedule: ``on arrival``: a running worker takes over what lands.
-            mode: ``append`` (default for a glob: the rows of new files are added) or ``replace``
-                (default for one file: a changed file takes the place of the table).
+            mode: ``append`` (default for a glob and for a cursor: new rows are added) or
+                ``replace`` (default otherwise: what comes takes the place of the table).
+            key: the column or columns that tell one row from another.
 
         Raises:
             UsageError: CN-NAME-001; CN-PROJECT-007, the name is taken; CN-PROJECT-009, a
                 setting is out of its range.
         """
         self._claim("source", name)
-        text = os.fspath(path) if is_a(path, str, os.PathLike) else ""
-        if _LEADS_NOWHERE.search(text) or not text.strip("./"):
-            raise _wrong(f"source {name}", "path", path, "a file or a glob in the project's folder")
-        if mode not in (None, "append", "replace"):
-            raise _wrong(f"source {name}", "mode", mode, "append or replace")
+        what, modes = f"source {name}", get_args(WriteMode)
+        found = origin if isinstance(origin, Sql | Rest) else _files(what, origin)
+        if mode is not None and mode not in modes:
+            raise _wrong(what, "mode", mode, " or ".join(modes))
+        _check_pulled(what, found, schedule, mode)
         source = Source(
             name=name,
-            origin=Files(path=text),
+            origin=found,
             schedule=_schedule(name, schedule),
-            mode=mode or ("append" if _GLOB.search(text) else "replace"),
+            mode=mode or ("append" if _grows(found) else "replace"),
+            key=(key,) if isinstance(key, str) else _columns(what, "key", key),
         )
         self._sources[name] = source
         return source
@@ -501,6 +506,30 @@ def _online(what: str, online: bool, key: str | Sequence[str]) -> bool:
     if not is_a(online, bool) or (online and not key):
         raise _wrong(what, "online", online, "True for a table with a key, or False")
     return online
+
+
+def _files(what: str, path: object) -> Files:
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
+    if not isinstance(text, str) or _LEADS_NOWHERE.search(text) or not text.strip("./"):
+        raise _wrong(what, "path", path, "a file or a glob in the project's folder")
+    return Files(path=text)
+
+
+def _grows(origin: Origin) -> bool:
+    """Whether what comes is new, and not all that there is."""
+    return bool(_GLOB.search(origin.path)) if isinstance(origin, Files) else bool(origin.cursor)
+
+
+def _check_pulled(what: str, origin: Origin, schedule: str | None, mode: str | None) -> None:
+    """What an origin that is asked cannot be combined with."""
+    if isinstance(origin, Files):
+        return
+    if schedule == "on arrival":
+        raise _wrong(what, "schedule", schedule, "none: nothing arrives by itself, it is asked for")
+    if origin.cursor is None and mode not in (None, "replace"):
+        raise _wrong(what, "mode", mode, "replace, or to have a cursor: else all rows come anew")
+    if origin.cursor is not None and mode == "replace":
+        raise _wrong(what, "mode", mode, "append, or to have no cursor: only new rows come")
 
 
 def _schedule(name: str, schedule: str | None) -> str | None:

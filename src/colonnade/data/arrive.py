@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from colonnade.base.errors import NotFoundError, UsageError
+from colonnade.data import pull
 from colonnade.govern.session import Session
 from colonnade.project import Source
 from colonnade.records.canonical import Json
+from colonnade.records.entry import Entry
 from colonnade.records.source import Files
 from colonnade.records.table import TableVersion
 
@@ -39,30 +41,48 @@ class Arrival:
         pieces: what is new, in the order in which it is taken over.
         present: everything that can be read, taken over or not; a contract is proposed from it.
         cursor: where the next look begins; kept in the version that holds the pieces' rows.
+        pulled: the slice that was asked for; None where files landed.
     """
 
     pieces: tuple[Piece, ...]
     present: tuple[Piece, ...]
     cursor: dict[str, Json] = field(default_factory=dict)
+    pulled: pull.Slice | None = None
 
 
-def look(session: Session, source: Source, folder: Path, before: TableVersion | None) -> Arrival:
+def look(session: Session, source: Source, folder: Path, newest: Entry | None) -> Arrival:
     """Look at a source, under its table's writer lease.
 
     Args:
         session: whose actor may read and write.
         source: the declaration.
         folder: of the project.
-        before: the newest version of the source's table.
+        newest: the newest version of the source's table.
 
     Raises:
         NotFoundError: CN-INGEST-001, nothing has landed yet.
         UsageError: CN-INGEST-002, a file that was taken over has changed; CN-SOURCE-…, a file
-            cannot be read.
+            cannot be read; CN-PULL-…, an origin that is asked refuses.
+        UnavailableError: CN-PULL-…, an origin that is asked does not answer.
     """
+    before = None if newest is None else newest.read(TableVersion)
+    if not isinstance(source.origin, Files):
+        return _asked(session, source, folder, newest)
     present = _landed(session, source, source.origin, folder)
     known = {} if before is None else before.files
     return Arrival(pieces=_new(source, present, known), present=present)
+
+
+def keep(session: Session, source: Source, arrival: Arrival) -> None:
+    """From here on the same bytes are taken over, also after a kill: some may be written."""
+    if arrival.pulled is not None:
+        pull.keep(session, source, arrival.pulled)
+
+
+def done(session: Session, source: Source, arrival: Arrival) -> None:
+    """A table version holds the rows: what was asked for need not lie here any more."""
+    if arrival.pulled is not None:
+        session.clear_landing(source.name)
 
 
 def check_unchanged(session: Session, source: Source, pieces: tuple[Piece, ...]) -> None:
@@ -78,6 +98,25 @@ def check_unchanged(session: Session, source: Source, pieces: tuple[Piece, ...])
                 f"source {source.name}: {piece.path.name} was written to while it was read",
                 "run again when it is whole; write it elsewhere and rename it into place",
             )
+
+
+def _asked(session: Session, source: Source, folder: Path, newest: Entry | None) -> Arrival:
+    before = None if newest is None else newest.read(TableVersion)
+    number = 1 + (0 if newest is None else newest.ref.version or 0)
+    found = pull.pull(session, source, before, number)
+    name = found.path.relative_to(folder).as_posix()
+    piece = Piece(name=name, path=found.path, sha256=session.digest_of(found.path))
+    if before is None and not found.rows:
+        raise NotFoundError(
+            "CN-INGEST-001",
+            f"source {source.name}: what was asked has no rows yet",
+            "run again when it has some",
+        )
+    same = before is not None and piece.sha256 in before.files.values()
+    new = not same if source.mode == "replace" else found.rows > 0
+    return Arrival(
+        pieces=(piece,) if new else (), present=(piece,), cursor=found.cursor, pulled=found
+    )
 
 
 def _landed(session: Session, source: Source, origin: Files, folder: Path) -> tuple[Piece, ...]:

@@ -45,6 +45,7 @@ class Ingested:
         good: rows that this call took over.
         bad: rows that it put into quarantine.
         notes: what a person should know of it: rules that only warn, columns that were left out.
+        late: of both, rows that lie before the end of the last pull.
     """
 
     entry: Entry
@@ -52,6 +53,7 @@ class Ingested:
     good: int = 0
     bad: int = 0
     notes: tuple[str, ...] = ()
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,10 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
     with session.writer(source.name) as writer:
         newest = writer.newest
         before = None if newest is None else newest.read(TableVersion)
-        arrival = arrive.look(session, source, folder, before)
+        arrival = arrive.look(session, source, folder, newest)
         bound = bind.bind(session, source, folder, arrival)
         if newest is not None and not arrival.pieces:
+            arrive.done(session, source, arrival)
             return Ingested(newest, done=False)
         batch = _read(session, source, bound, arrival, before)
         arrive.check_unchanged(session, source, arrival.pieces)
@@ -91,12 +94,20 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
         verdicts = verdict.judge(session, bound.contract, rows, newest)
         report = _report(session, bound, batch, verdicts)
         _stop_where_it_must(session, source, bound, batch, (verdicts, report))
+        arrive.keep(session, source, arrival)
         if batch.bad.height:
             _quarantine(session, source, batch)
         made = _Made(bound.ref, report, known, arrival.cursor)
         entry = _write(session, writer, source, batch, made)
-    notes = _notes(batch, verdicts)
-    return Ingested(entry, done=True, good=batch.good.height, bad=batch.bad.height, notes=notes)
+        arrive.done(session, source, arrival)
+    return Ingested(
+        entry,
+        done=True,
+        good=batch.good.height,
+        bad=batch.bad.height,
+        notes=_notes(batch, verdicts),
+        late=0 if arrival.pulled is None else arrival.pulled.late,
+    )
 
 
 def _read(

@@ -17,20 +17,25 @@ import sqlalchemy as sa
 from colonnade.base import clock
 from colonnade.base.errors import NotFoundError, RefusedError
 from colonnade.base.text import closest
-from colonnade.govern import writer
+from colonnade.govern import asking, writer
+from colonnade.govern.asking import Rows, Sheet
 from colonnade.govern.beat import beating
 from colonnade.govern.change import Change
 from colonnade.govern.stores import Stores
 from colonnade.govern.writer import Writer
+from colonnade.project import Source
 from colonnade.records.actor import Action, Actor
+from colonnade.records.canonical import Json
 from colonnade.records.contract import LogicalType
 from colonnade.records.entry import Entry
 from colonnade.records.job import Job
 from colonnade.records.online import Fact, Key, Published
 from colonnade.records.ref import Ref
+from colonnade.records.source import CursorValue, Files
 from colonnade.records.table import TableVersion
 from colonnade.store import durable, leases, process, sources
 from colonnade.store.lines import Lines
+from colonnade.store.origins.landing import read_frame
 from colonnade.store.runs import Point
 
 _LEDGER: Final = Ref("project", "ledger")
@@ -279,6 +284,40 @@ class Session:
         with durable.whole(path) as temporary:
             yield temporary
 
+    # Origins that are asked
+
+    @contextmanager
+    def ask(self, source: Source, since: CursorValue | None) -> Iterator[Rows]:
+        """Ask a source's origin for rows from a point on."""
+        self.require("write", Ref("table", source.name))
+        origin, folder = source.origin, self._stores.landing.folder(source.name)
+        if isinstance(origin, Files):
+            raise TypeError(origin)
+        with asking.ask(origin, source.name, source.key, since, folder) as rows:
+            yield rows
+
+    @contextmanager
+    def landing_sheet(self, source: str, name: str) -> Iterator[Sheet]:
+        """A new file in a source's landing folder."""
+        self.require("write", Ref("table", source))
+        with self._stores.landing.sheet(source, name) as sheet:
+            yield sheet
+
+    def keep_landing(self, source: str, path: Path, note: Json) -> None:
+        """Say that a file is being taken over: a kill does not let it be asked for anew."""
+        self.require("write", Ref("table", source))
+        self._stores.landing.keep(path, note)
+
+    def kept_landing(self, source: str, name: str) -> tuple[Path, Json] | None:
+        """The file of this name that is being taken over, and its note."""
+        self.require("read", Ref("table", source))
+        return self._stores.landing.kept(source, name)
+
+    def clear_landing(self, source: str) -> None:
+        """Remove what a source's landing folder holds."""
+        self.require("write", Ref("table", source))
+        self._stores.landing.clear(source)
+
     # Blobs and keys
 
     def put_blob(self, data: bytes) -> str:
@@ -290,6 +329,10 @@ class Session:
         """Stored bytes, verified against their digest."""
         self.require("read", Ref("project", "blobs"))
         return self._stores.blobs.get(digest)
+
+    def frame_of(self, digest: str) -> pl.DataFrame:
+        """A frame that was stored as Parquet."""
+        return read_frame(self.blob(digest))
 
     def sign(self, data: bytes) -> tuple[str, bytes]:
         """The project's signature under `data`: key id and Ed25519 signature."""

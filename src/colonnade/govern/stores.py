@@ -12,6 +12,7 @@ from colonnade.store.jobs import Jobs
 from colonnade.store.keys import Keys
 from colonnade.store.ledger import Ledger
 from colonnade.store.online import Online
+from colonnade.store.origins.landing import Landing
 from colonnade.store.people import People
 from colonnade.store.runs import Runs
 from colonnade.store.sealer import Sealer
@@ -34,6 +35,7 @@ class Stores:
     tables: Tables
     blobs: Blobs
     online: Online
+    landing: Landing
 
 
 def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Stores:
@@ -41,7 +43,7 @@ def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Store
 
     Args:
         url: the metadata database.
-        root: folder of tables and blobs.
+        root: folder of tables, blobs and landing folders.
         key_file: the root keys, outside the project.
         heads_file: where signed heads are exported, outside the database.
     """
@@ -59,4 +61,5 @@ def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Store
         tables=Tables(root / "tables"),
         blobs=Blobs(root / "blobs", keys),
         online=Online(root / "online"),
+        landing=Landing(root / "landing"),
     )

@@ -24,6 +24,7 @@ from colonnade.records.entry import Entry
 from colonnade.records.model import ModelVersion
 from colonnade.records.ref import Ref
 from colonnade.records.run import Run, RunResult
+from colonnade.records.source import Files
 from colonnade.records.table import TableVersion
 from colonnade.train import fit
 
@@ -102,7 +103,9 @@ def arrived(session: Session, project: Project, folder: Path, settled_s: float) 
     for source in project.sources.values():
         newest = session.newest("table", source.name)
         known = {} if newest is None else newest.read(TableVersion).files
-        for path in folder.glob(source.origin.path) if source.schedule == "on arrival" else ():
+        if source.schedule != "on arrival" or not isinstance(source.origin, Files):
+            continue
+        for path in folder.glob(source.origin.path):
             name, written_ns = path.relative_to(folder).as_posix(), path.stat().st_mtime_ns
             if name not in known and written_ns < before_ns:
                 waiting[name] = written_ns
@@ -187,7 +190,8 @@ def _source(session: Session, source: Source, folder: Path) -> Step:
     version = found.entry.read(TableVersion)
     detail = f"{version.rows:,} rows"
     if found.done:
-        detail = f"{found.good:,} rows taken over, {found.bad:,} into quarantine; {detail}"
+        late = f" ({found.late:,} of them late)" if found.late else ""
+        detail = f"{found.good:,} rows taken over, {found.bad:,} into quarantine{late}; {detail}"
     detail = "; ".join([detail, *found.notes])
     return Step(
         kind="source",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from colonnade.base.errors import ColonnadeError
 from colonnade.govern.session import Session
@@ -11,9 +13,13 @@ from colonnade.lifecycle.example import example
 from colonnade.project import Endpoint, Project, Source
 from colonnade.records.action import Action
 from colonnade.records.canonical import Json
+from colonnade.records.entry import Entry
 from colonnade.records.ref import Ref
 from colonnade.records.report import Report
+from colonnade.records.source import Files
 from colonnade.records.table import TableVersion
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 (in UTC)
 
 
 def status(session: Session, project: Project, folder: Path) -> dict[str, Json]:
@@ -33,14 +39,39 @@ def status(session: Session, project: Project, folder: Path) -> dict[str, Json]:
 def _source(session: Session, source: Source, folder: Path) -> dict[str, Json]:
     newest = session.newest("table", source.name)
     before = {} if newest is None else newest.read(TableVersion).files
-    landed = session.landing(folder, source.origin.path)
+    origin = source.origin
+    landed = session.landing(folder, origin.path) if isinstance(origin, Files) else {}
     files = {path.relative_to(folder).as_posix(): digest for path, digest in landed.items()}
+    asked = {} if isinstance(origin, Files) else {"asked": _asked(newest)}
     return {
+        **asked,
         "version": None if newest is None else newest.ref.short,
         "rows": None if newest is None else newest.read(TableVersion).rows,
         "waiting": [name for name in sorted(files) if name not in before],
         "changed": [name for name in sorted(files) if before.get(name, files[name]) != files[name]],
     }
+
+
+def _asked(newest: Entry | None) -> dict[str, Json]:
+    """How far an origin that is asked was taken; it is not asked here."""
+    cursor = {} if newest is None else newest.read(TableVersion).cursor
+    by = cursor.get("by")
+    return {
+        "at": None if newest is None else newest.at,
+        "cursor": by[0] if isinstance(by, list) and by else None,
+        "end": _end(cursor),
+        "taken": cursor.get("rows"),
+    }
+
+
+def _end(cursor: dict[str, Json]) -> Json:
+    """The cursor's last value as people write it."""
+    kind, end = cursor.get("kind"), cursor.get("end")
+    if kind in ("timestamp", "zoneless") and isinstance(end, str):
+        return str(_EPOCH + timedelta(microseconds=int(end)))
+    if kind == "date" and isinstance(end, str):
+        return str((_EPOCH + timedelta(days=int(end))).date())
+    return end
 
 
 def _table(session: Session, project: Project, name: str) -> dict[str, Json]:
