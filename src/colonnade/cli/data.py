@@ -8,7 +8,7 @@ import polars as pl
 from colonnade.cli import render
 from colonnade.cli.render import json_option, project_command, rows_option
 from colonnade.data.ingest import QUARANTINE
-from colonnade.records.ref import Ref, named
+from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.wiring import Workspace
 
@@ -47,10 +47,13 @@ def ls(workspace: Workspace, as_json: bool) -> None:
 def show(workspace: Workspace, table: str, rows: int, as_json: bool) -> None:
     """One version: how it was made, its columns, some rows.
 
+    TABLE is a name, a version (departures@2), or what was the newest at the end of a day, UTC, or
+    at an instant (departures@2013-05-01).
+
     Example: colonnade data show departures@2
     """
     session = workspace.session("data show")
-    entry = session.version(named("table", table))
+    entry = session.find("table", table)
     if as_json:
         render.as_json("data show", entry)
         return

@@ -15,9 +15,8 @@ from typing import Final
 import polars as pl
 
 from colonnade.base.errors import UsageError, VerdictError
-from colonnade.data import arrive, check, odcs, propose
+from colonnade.data import arrive, check, merge, odcs, propose
 from colonnade.data.cells import DTYPES
-from colonnade.data.summary import profile_of
 from colonnade.govern.session import Session
 from colonnade.govern.writer import Writer
 from colonnade.project import Source
@@ -77,7 +76,7 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
         contract, bound = _contract(session, source, folder, arrival)
         if newest is not None and not arrival.pieces:
             return Ingested(newest, done=False)
-        batch = _read(session, contract, arrival)
+        batch = _read(session, source, contract, arrival)
         arrive.check_unchanged(session, source, arrival.pieces)
         known = {} if before is None or source.mode == "replace" else before.files
         _check_new(source, known, batch)
@@ -110,12 +109,13 @@ def _contract(
     return contract, newest.ref
 
 
-def _read(session: Session, contract: Contract, arrival: arrive.Arrival) -> _Batch:
+def _read(session: Session, source: Source, contract: Contract, arrival: arrive.Arrival) -> _Batch:
     good, bad, landed = [], [], []
     reasons: dict[str, int] = {}
     for piece in arrival.pieces:
         rows = session.open_file(piece.path, contract.missing)
         checked = check.check(rows, contract, piece.name)
+        merge.check_file(source, piece.name, checked.good)
         good.append(checked.good)
         bad.append(checked.bad.with_columns(pl.lit(piece.name).alias("file")))
         landed.append(
@@ -218,17 +218,18 @@ class _Made:
 def _write(session: Session, writer: Writer, source: Source, batch: _Batch, made: _Made) -> Entry:
     newest = writer.newest
     files = {file.path: file.sha256 for file in batch.landed}
-    appended = source.mode == "append"
+    rows = merge.newest_rows(source, batch.good)
     version = TableVersion(
         mode=source.mode,
         step=canonical.digest({"contract": str(made.contract), "files": files}),
         files=made.before | files,
         cursor=made.cursor,
         landed=batch.landed,
-        profile=profile_of(session, batch.good, newest if appended else None),
+        key=source.key,
+        profile=merge.profile_of_rows(session, source, rows, newest),
         report=made.report,
     )
     made_from = [str(made.contract), *(f"file/{digest}" for digest in files.values())]
-    if newest is not None and appended:
+    if newest is not None and source.mode != "replace":
         made_from.append(newest.subject)
-    return writer.write(batch.good, version, made_from)
+    return writer.write(rows, version, made_from)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from colonnade.base.errors import NotFoundError, RefusedError
 from colonnade.base.text import closest
-from colonnade.govern import writer
+from colonnade.govern import upkeep, writer
 from colonnade.govern.beat import beating
 from colonnade.govern.change import Change
 from colonnade.govern.stores import Stores
@@ -24,7 +24,7 @@ from colonnade.govern.writer import Writer
 from colonnade.records.actor import Action, Actor
 from colonnade.records.entry import Entry
 from colonnade.records.job import Job
-from colonnade.records.ref import Ref
+from colonnade.records.ref import Ref, moment_of, named
 from colonnade.records.table import TableVersion
 from colonnade.store import durable, leases, process, sources
 from colonnade.store.runs import Point
@@ -110,6 +110,36 @@ class Session:
             raise NotFoundError("CN-REF-002", f"there is no {ref.kind} {ref.short}", hint)
         return entry
 
+    def then(self, ref: Ref, stamp: str) -> Entry:
+        """The entry of the version that was the newest at an instant of the wall clock.
+
+        Raises:
+            NotFoundError: CN-REF-002, there was none yet, or there is no such thing.
+        """
+        self.version(Ref(ref.kind, ref.name))
+        entry = self._stores.ledger.then(ref, stamp)
+        if entry is None:
+            first = self.version(Ref(ref.kind, ref.name, 1))
+            raise NotFoundError(
+                "CN-REF-002",
+                f"there was no version of {ref.kind} {ref.name} at {stamp}",
+                f"its first one, {first.ref.short}, was made at {first.at}",
+            )
+        return entry
+
+    def find(self, kind: str, text: str) -> Entry:
+        """What a person names: ``name``, ``name@3``, or ``name@2013-05-01`` for what was then.
+
+        Raises:
+            UsageError: CN-REF-001, the text names nothing.
+            NotFoundError: CN-REF-002, there is, or was, no such version.
+        """
+        name, _, moment = text.partition("@")
+        stamp = moment_of(moment)
+        if stamp is None:
+            return self.version(named(kind, text))
+        return self.then(named(kind, name), stamp)
+
     def entry(self, identifier: str) -> Entry | None:
         """The entry with this id."""
         self.require("read", _LEDGER)
@@ -176,15 +206,49 @@ class Session:
             NotFoundError: CN-REF-002, no such version.
             RefusedError: CN-ACCESS-001.
         """
-        entry = self.version(ref)
+        entry = self._present(ref)
         version = entry.read(TableVersion)
         wanted = tuple(columns or version.columns)
-        read = (entry.subject, frozenset(wanted))
+        self._note_read(entry, wanted)
+        return self._stores.tables.scan(ref.name, version.delta_version).select(wanted)
+
+    def changed(self, before: Ref, now: Ref) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        """The rows in files that came between two versions of a table, and in files that went.
+
+        A row may be in both: where its file was written anew.
+
+        Raises:
+            NotFoundError: CN-REF-002; CN-REF-003, one of them was removed.
+        """
+        old, new = self._present(before), self._present(now)
+        version = new.read(TableVersion)
+        self._note_read(new, tuple(version.columns))
+        numbers = (old.read(TableVersion).delta_version, version.delta_version)
+        return self._stores.tables.changed(now.name, *numbers)
+
+    def files(self, ref: Ref) -> list[Path]:
+        """The Parquet files of a table version, for programs that read them by themselves.
+
+        Raises:
+            NotFoundError: CN-REF-002; CN-REF-003, it was removed.
+        """
+        entry = self._present(ref)
+        version = entry.read(TableVersion)
+        self._note_read(entry, tuple(version.columns))
+        return self._stores.tables.files(ref.name, version.delta_version)
+
+    def _present(self, ref: Ref) -> Entry:
+        """The entry of a table version whose files are there."""
+        entry = self.version(ref)
+        upkeep.check_there(self._stores, entry)
+        return entry
+
+    def _note_read(self, entry: Entry, columns: tuple[str, ...]) -> None:
+        read = (entry.subject, frozenset(columns))
         if read not in self._reads:
-            body = {"columns": list(wanted), "purpose": self.purpose}
+            body = {"columns": list(columns), "purpose": self.purpose}
             self.record("read", "read", entry.ref, body)
             self._reads.add(read)
-        return self._stores.tables.scan(ref.name, version.delta_version).select(wanted)
 
     @contextmanager
     def writer(self, table: str) -> Iterator[Writer]:
