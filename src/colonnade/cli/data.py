@@ -6,6 +6,7 @@ import click
 import polars as pl
 
 from colonnade.cli import render
+from colonnade.cli import table as upkeep
 from colonnade.cli.render import json_option, project_command, rows_option
 from colonnade.data.ingest import QUARANTINE
 from colonnade.records.ref import Ref
@@ -87,3 +88,7 @@ def quarantine(workspace: Workspace, source: str, rows: int, as_json: bool) -> N
     for row in bad.head(rows).iter_rows(named=True):
         click.echo(f"{row['file']} row {row['row']}: {', '.join(row['reasons'])}")
         click.echo(f"  {row['cells']}")
+
+
+for _command in upkeep.COMMANDS:
+    data.add_command(_command)

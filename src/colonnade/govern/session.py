@@ -20,6 +20,7 @@ from colonnade.govern import upkeep, writer
 from colonnade.govern.beat import beating
 from colonnade.govern.change import Change
 from colonnade.govern.stores import Stores
+from colonnade.govern.upkeep import Sweep
 from colonnade.govern.writer import Writer
 from colonnade.records.actor import Action, Actor
 from colonnade.records.entry import Entry
@@ -256,6 +257,32 @@ class Session:
         self.require("write", Ref("table", table))
         with writer.hold(self._stores, table, self.actor.name) as held:
             yield held
+
+    def versions(self, table: str) -> list[Entry]:
+        """The entries of all versions of a table, the oldest first."""
+        self.require("read", Ref("table", table))
+        return self._stores.ledger.versions(Ref("table", table))
+
+    def removed(self, table: str) -> set[int]:
+        """The numbers of the versions of a table whose rows were removed."""
+        self.require("read", Ref("table", table))
+        return upkeep.removed(self._stores, table)
+
+    def remove(self, writer: Writer, table: str, versions: Iterable[int], *, full: bool) -> Sweep:
+        """Remove versions of a table and delete what no other version needs.
+
+        Args:
+            writer: of the table.
+            table: its name.
+            versions: the numbers to remove; the newest one stays in any case.
+            full: also delete files that no version ever had.
+
+        Returns:
+            What was deleted.
+        """
+        self.require("write", Ref("table", table))
+        upkeep.remove(self._stores, writer, table, versions)
+        return upkeep.sweep(self._stores, writer, table, full=full)
 
     def flushed(self, spool: str) -> set[int]:
         """The segment numbers of a spool that are in the prediction table already."""

@@ -56,10 +56,15 @@ class _Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compaction:
-    """What an entry says of a compaction: the Delta version that writers go on from."""
+    """What an entry says of a compaction: the Delta version that writers go on from.
+
+    Attributes:
+        parts: SHA-256 of every data file that it added.
+    """
 
     delta_version: int
     parent: int
+    parts: dict[str, str]
 
 
 class Writer:
@@ -205,6 +210,9 @@ class Writer:
     def _adopt(self, draft: _Draft, delta_version: int) -> bool:
         if draft.parent != self._parent():
             return False
+        files = self._stores.tables.files(self._name, delta_version)
+        if not all(file.is_file() for file in files):  # swept since as what nobody had named
+            return False
         if draft.kind == "compact":
             self._name_compaction(draft, delta_version)
             return True
@@ -258,9 +266,26 @@ class Writer:
                 then(change, entry)
         return entry
 
+    def record(self, verb: str, body: object, made_from: Iterable[str] = ()) -> Entry:
+        """Append an entry about the table, if the lease is still held.
+
+        Raises:
+            RefusedError: CN-LEASE-001.
+        """
+        with self._stores.database.write() as connection:
+            leases.confirm(connection, self._lease, LEASE_S)
+            change = Change(self._stores, connection, self._actor)
+            return change.append(verb, Ref("table", self._name), body, made_from)
+
+    @property
+    def head(self) -> int:
+        """The Delta version that the next commit goes on from; -1 for none."""
+        return self._parent()
+
     def _name_compaction(self, draft: _Draft, delta_version: int) -> Entry:
         self._stores.tables.settle(self._name, delta_version, draft.parent)
-        done = Compaction(delta_version=delta_version, parent=draft.parent)
+        parts = self._stores.tables.parts(self._name, delta_version, draft.parent)
+        done = Compaction(delta_version=delta_version, parent=draft.parent, parts=parts)
         with self._stores.database.write() as connection:
             leases.confirm(connection, self._lease, LEASE_S)
             change = Change(self._stores, connection, draft.actor)

@@ -100,6 +100,16 @@ class Ledger:
         )
         return next(iter(self._entries(query)), None)
 
+    def versions(self, ref: Ref) -> list[Entry]:
+        """The entries of all versions, the oldest first."""
+        query = (
+            sa.select(entries)
+            .join(versions, versions.c.entry == entries.c.id)
+            .where(versions.c.kind == ref.kind, versions.c.name == ref.name)
+            .order_by(versions.c.version)
+        )
+        return self._entries(query)
+
     def names(self, kind: str) -> list[str]:
         """The names that have a version of this kind."""
         query = sa.select(versions.c.name).where(versions.c.kind == kind).distinct()

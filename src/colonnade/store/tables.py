@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,6 +147,36 @@ class Tables:
     def files(self, name: str, delta_version: int) -> list[Path]:
         """The data files of a version."""
         return sorted(map(Path, self._files(name, delta_version)))
+
+    def everything(self, name: str) -> list[Path]:
+        """Every file in a table's folder that is not of its log: also what a kill left behind."""
+        root = self._path(name)
+        log = root / "_delta_log"
+        return sorted(
+            path for path in root.rglob("*") if path.is_file() and not path.is_relative_to(log)
+        )
+
+    def delete(self, name: str, files: Iterable[Path]) -> int:
+        """Delete files of a table that no version needs; returns how many bytes went.
+
+        Raises:
+            UnavailableError: CN-DISK-001, CN-DISK-002; what went is gone, the rest is there.
+        """
+        root = self._path(name)
+        went = 0
+        with _writing(root):
+            for path in files:
+                if path.is_file():
+                    size = path.stat().st_size
+                    path.unlink()
+                    went += size
+            if root.is_dir():
+                durable.sync(root)
+        return went
+
+    def place(self, name: str, part: str) -> Path:
+        """Where a data file lies that an entry names by its relative path."""
+        return self._path(name) / part
 
     def unnamed(self, name: str, after: int) -> list[Commit]:
         """The Delta versions behind `after` (-1 for all), oldest first."""
