@@ -13,15 +13,15 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType, MappingProxyType
-from typing import TypeVar, get_args
+from typing import TypeVar, get_args, overload
 
 from colonnade.base.errors import UsageError
 from colonnade.base.text import check_name, closest, is_a
 from colonnade.records.condition import Comparison, Trigger, parse_gate, parse_trigger
 from colonnade.records.source import Files, Origin, Rest, Sql
-from colonnade.records.table import WriteMode
+from colonnade.records.table import Partition, Query, WriteMode
 
 Function = Callable[..., object]
 _F = TypeVar("_F", bound=Function)
@@ -31,6 +31,7 @@ _WAITING = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERA
 _GLOB = re.compile(r"[*?\[]")
 _LEADS_NOWHERE = re.compile(r"://|\0|[^/]\*\*|\*\*[^/]")
 _MAX_SEED = 2**32 - 1
+_SQL_FILE = re.compile(r"\S+\.sql")
 _NAMELESS = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.VAR_POSITIONAL,
@@ -45,7 +46,8 @@ class Source:
     Attributes:
         origin: where they come from.
         schedule: ``on arrival``: a running worker takes over what lands; None: a person runs it.
-        mode: whether a file's rows are added to the table or take the place of all of it.
+        mode: whether a file's rows are added to the table, take the place of all of it, or of
+            the rows with their keys.
         key: the columns that tell one row from another; empty where nothing does.
     """
 
@@ -58,23 +60,45 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table that a function makes.
+    """A table that a function or a query makes.
 
     Attributes:
-        inputs: the sources and tables it reads, in the order of the function's parameters.
+        function: what makes it; None where a query does.
+        inputs: the sources and tables it reads, in the order of the function's parameters, or of
+            their first place in the query.
         key: the columns that tell one row from another; empty where nothing does.
         time: the column of event time.
         known: the column of the moment at which a row came to be known, where that is later.
         online: whether the newest row of each key is kept where it is read by key.
+        mode: ``replace``: made anew as a whole; ``append`` and ``merge``: from what came anew.
+        partition: the stretches of time that are made anew one by one; None: there are none.
+        query: the SQL that makes it.
     """
 
     name: str
-    function: Function
+    function: Function | None
     inputs: tuple[str, ...]
     key: tuple[str, ...]
     time: str | None
     known: str | None = None
     online: bool = False
+    mode: WriteMode = "replace"
+    partition: Partition | None = None
+    query: Query | None = None
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns that no two rows share: a thing that is read online has a history."""
+        if not self.online or self.mode == "merge":
+            return self.key
+        return (*self.key, *(column for column in (self.time, self.known) if column))
+
+    @property
+    def where(self) -> str:
+        """Where a person finds what makes it."""
+        if self.function is not None:
+            return location(self.function)
+        return self.query.where if self.query is not None else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +196,9 @@ class Project:
             name: what tables call it.
             origin: a file or a glob, relative to the project's folder; or `Sql`, `Rest`.
             schedule: ``on arrival``: a running worker takes over what lands.
-            mode: ``append`` (default for a glob and for a cursor: new rows are added) or
-                ``replace`` (default otherwise: what comes takes the place of the table).
+            mode: ``append`` (default for a glob and for a cursor: new rows are added), ``replace``
+                (default otherwise: what comes takes the place of the table) or ``merge`` (a row
+                that comes takes the place of the one with its key).
             key: the column or columns that tell one row from another.
 
         Raises:
@@ -185,32 +210,73 @@ class Project:
         found = origin if isinstance(origin, Sql | Rest) else _files(what, origin)
         if mode is not None and mode not in modes:
             raise _wrong(what, "mode", mode, " or ".join(modes))
+        columns = (key,) if isinstance(key, str) else _columns(what, "key", key)
+        if mode == "merge" and not columns:
+            raise _wrong(what, "key", key, "a column or more to merge by")
         _check_pulled(what, found, schedule, mode)
         source = Source(
             name=name,
             origin=found,
             schedule=_schedule(name, schedule),
             mode=mode or ("append" if _grows(found) else "replace"),
-            key=(key,) if isinstance(key, str) else _columns(what, "key", key),
+            key=columns,
         )
         self._sources[name] = source
         return source
 
+    @overload
     def table(
         self,
         *,
         key: str | Sequence[str] = (),
         time: str | None = None,
+        mode: WriteMode = "replace",
+        partition: Partition | None = None,
         known: str | None = None,
         online: bool = False,
-    ) -> Callable[[_F], _F]:
+    ) -> Callable[[_F], _F]: ...
+
+    @overload
+    def table(
+        self,
+        name: str,
+        *,
+        sql: str | os.PathLike[str],
+        key: str | Sequence[str] = (),
+        time: str | None = None,
+        mode: WriteMode = "replace",
+        partition: Partition | None = None,
+        known: str | None = None,
+        online: bool = False,
+    ) -> Table: ...
+
+    def table(  # noqa: PLR0913 (two forms: what a decorator takes, and the name of a query)
+        self,
+        name: str | None = None,
+        *,
+        sql: str | os.PathLike[str] | None = None,
+        key: str | Sequence[str] = (),
+        time: str | None = None,
+        mode: WriteMode = "replace",
+        partition: Partition | None = None,
+        known: str | None = None,
+        online: bool = False,
+    ) -> Callable[[_F], _F] | Table:
         """Declare a table: the decorated function makes it from the tables it names.
 
-        A parameter with a default value is the function's own and names no input.
+        A parameter with a default value is the function's own and names no input. With `sql`
+        there is no function, and the query's tables are the inputs.
 
         Args:
+            name: of a table that a query makes.
+            sql: a query, or the path of a file with one, relative to the project's folder.
             key: the column or columns that tell one row from another.
             time: the column of event time.
+            mode: ``replace``: made anew as a whole. ``append``: the rows that came to the first
+                input make the rows that are added. ``merge``: the same by key, and rows that
+                were changed in the first input are changed in the table.
+            partition: ``month`` or ``day``: where rows came or changed, the months or days of
+                `time` that they are in are made anew, and no others.
             known: the column of the moment at which a row came to be known, where that is later.
             online: keep the newest row of each key where it is read by key; rows of one key
                 may then differ in their `time` and `known`.
@@ -220,22 +286,37 @@ class Project:
                 parameters cannot name inputs; CN-PROJECT-009, a setting is out of its range.
         """
 
-        def declare(function: _F) -> _F:
-            name = self._claim("table", _name(function))
+        def declared(name: str, function: Function | None, query: Query | None) -> Table:
             what = f"table {name}"
             table = Table(
-                name=name,
+                name=self._claim("table", name),
                 function=function,
-                inputs=_inputs(function),
+                inputs=() if function is None else _inputs(function),
                 key=(key,) if isinstance(key, str) else _columns(what, "key", key),
                 time=None if time is None else _column(what, "time", time),
+                mode=mode,
+                partition=partition,
                 known=None if known is None else _column(what, "known", known),
                 online=_online(what, online, key),
+                query=query,
             )
-            self._tables[name] = _carry(function, table)
+            _check_table(table)
+            self._tables[name] = table
+            return table
+
+        def declare(function: _F) -> _F:
+            _carry(function, declared(_name(function), function, None))
             return function
 
-        return declare
+        if sql is None and name is None:
+            return declare
+        if name is None or sql is None:
+            raise _wrong("the table", "sql", sql, 'a query, as in table("name", sql="name.sql")')
+        return declared(name, None, _query(name, sql))
+
+    def read_query(self, name: str, query: Query, inputs: Sequence[str]) -> None:
+        """Note what the query of a declared table says and reads; ``compute.code.load`` does."""
+        self._tables[name] = replace(self._tables[name], query=query, inputs=tuple(inputs))
 
     def model(
         self,
@@ -323,7 +404,7 @@ class Project:
         for table in self._tables.values():
             for name in table.inputs:
                 if name not in self._sources and name not in self._tables:
-                    where = f"{location(table.function)}: table {table.name} reads"
+                    where = f"{table.where}: table {table.name} reads"
                     raise _unknown(where, "source or table", name, [*self._sources, *self._tables])
         for model in self._models.values():
             if model.table not in self._tables:
@@ -392,7 +473,7 @@ class Project:
         raise _unknown("deploy is given", "model of this project", name, self._models)
 
     def _cycle(self, names: Sequence[str]) -> UsageError:
-        where = location(self._tables[names[0]].function)
+        where = self._tables[names[0]].where
         return UsageError(
             "CN-PROJECT-006",
             f"{where}: tables are made from each other: {' -> '.join(names)}",
@@ -461,6 +542,32 @@ def _only_input(function: Function) -> str:
             f"def {_name(function)}(table): ..., and join what it needs in that table",
         )
     return inputs[0]
+
+
+def _query(name: str, sql: str | os.PathLike[str]) -> Query:
+    text = os.fspath(sql) if is_a(sql, str, os.PathLike) else ""
+    if not text.strip():
+        raise _wrong(f"table {name}", "sql", sql, "a query or the path of a file")
+    if _SQL_FILE.fullmatch(text) is None and isinstance(sql, str):
+        return Query(text=text, path=None)
+    if _LEADS_NOWHERE.search(text) or text.startswith("/") or ".." in text.split("/"):
+        raise _wrong(f"table {name}", "sql", sql, "a file in the project's folder")
+    return Query(text="", path=text)
+
+
+def _check_table(table: Table) -> None:
+    """What the types of the settings cannot say."""
+    what = f"table {table.name}"
+    if table.mode not in ("append", "replace", "merge"):
+        raise _wrong(what, "mode", table.mode, "append, replace or merge")
+    if table.partition not in (None, "month", "day"):
+        raise _wrong(what, "partition", table.partition, "month or day")
+    if table.partition is not None and table.mode != "replace":
+        raise _wrong(what, "mode", table.mode, "replace where there is a partition")
+    if table.partition is not None and table.time is None:
+        raise _wrong(what, "time", table.time, "a column of time, for there is a partition")
+    if table.mode == "merge" and not table.key:
+        raise _wrong(what, "key", (), "a column or more to merge by")
 
 
 def _check_model(model: Model) -> None:

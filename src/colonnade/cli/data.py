@@ -7,11 +7,12 @@ import msgspec
 import polars as pl
 
 from colonnade.cli import render
+from colonnade.cli import table as upkeep
 from colonnade.cli.contract import contract
 from colonnade.cli.quarantine import quarantine, release
 from colonnade.cli.render import json_option, project_command, rows_option
 from colonnade.data.online import look_up
-from colonnade.records.ref import Ref, named
+from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.wiring import Workspace
 
@@ -53,10 +54,13 @@ def ls(workspace: Workspace, as_json: bool) -> None:
 def show(workspace: Workspace, table: str, rows: int, as_json: bool) -> None:
     """One version: how it was made, its columns, some rows.
 
+    TABLE is a name, a version (departures@2), or what was the newest at the end of a day, UTC, or
+    at an instant (departures@2013-05-01).
+
     Example: colonnade data show departures@2
     """
     session = workspace.session("data show")
-    entry = session.version(named("table", table))
+    entry = session.find("table", table)
     if as_json:
         render.as_json("data show", entry)
         return
@@ -86,3 +90,5 @@ def online(workspace: Workspace, table: str, key: tuple[str, ...], as_json: bool
 
 data.add_command(quarantine)
 data.add_command(release)
+for _command in upkeep.COMMANDS:
+    data.add_command(_command)

@@ -21,6 +21,7 @@ from types import CodeType, ModuleType
 from typing import Final
 
 from colonnade.base.errors import ColonnadeError, UsageError
+from colonnade.compute.query import read_queries
 from colonnade.project import Project
 
 PROJECT_FILE: Final = "project.py"
@@ -72,6 +73,7 @@ def load(folder: Path) -> Project:
             "go into a project's folder, or make one: colonnade init my_project",
         )
     project = _only_project(path, _import(path))
+    read_queries(project, root)
     project.check()
     return project
 

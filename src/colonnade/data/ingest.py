@@ -14,12 +14,11 @@ from typing import Final
 import polars as pl
 
 from colonnade.base.errors import UsageError, VerdictError
-from colonnade.data import arrive, bind, verdict
+from colonnade.data import arrive, bind, merge, verdict
 from colonnade.data.bind import Bound
 from colonnade.data.cells import DTYPES
 from colonnade.data.read import read
 from colonnade.data.release import released
-from colonnade.data.summary import profile_of
 from colonnade.data.verdict import Verdict
 from colonnade.govern.session import Session
 from colonnade.govern.writer import Writer
@@ -124,6 +123,7 @@ def _read(
     reasons: dict[str, int] = {}
     for piece in arrival.pieces:
         checked = read(session, contract, piece, known)
+        merge.check_file(source, piece.name, checked.good)
         left_out |= dict.fromkeys(checked.left_out)
         good.append(checked.good)
         bad.append(checked.bad.with_columns(pl.lit(piece.name).alias("file")))
@@ -266,18 +266,19 @@ def _settled(newest: Entry | None) -> int | None:
 def _write(session: Session, writer: Writer, source: Source, batch: _Batch, made: _Made) -> Entry:
     newest = writer.newest
     files = {file.path: file.sha256 for file in batch.landed}
-    appended = source.mode == "append"
+    rows = merge.newest_rows(source, batch.good)
     version = TableVersion(
         mode=source.mode,
         step=canonical.digest({"contract": str(made.contract), "files": files}),
         files=made.before | files,
         cursor=made.cursor,
-        settled_before=_settled(newest) if appended else None,
+        settled_before=_settled(newest) if source.mode != "replace" else None,
         landed=batch.landed,
-        profile=profile_of(session, batch.good, newest if appended else None),
+        key=source.key,
+        profile=merge.profile_of_rows(session, source, rows, newest),
         report=made.report,
     )
     made_from = [str(made.contract), *(f"file/{digest}" for digest in files.values())]
-    if newest is not None and appended:
+    if newest is not None and source.mode != "replace":
         made_from.append(newest.subject)
-    return writer.write(batch.good, version, made_from)
+    return writer.write(rows, version, made_from)

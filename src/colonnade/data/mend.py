@@ -164,7 +164,7 @@ def drop(session: Session, source: str, ids: Sequence[str], because: str) -> int
             }
             refs = [*(f"file/{digest}" for digest in rows), *_row_refs(waiting["id"])]
             subject = Ref("table", PREFIX + source)
-            writer.record("drop", subject, Dropped(rows=rows, because=because), refs)
+            writer.record("drop", Dropped(rows=rows, because=because), refs, subject)
     return waiting.height
 
 
@@ -195,16 +195,17 @@ class _Try:
         if not passed:
             return Tried(entry=newest, failed=failed)
         settled = tuple(_settled(passed, attempts, state, because))
+        before = newest.read(TableVersion)
         version = replace(
-            newest.read(TableVersion),
-            mode="append",
+            before,
+            mode="merge" if before.mode == "merge" else "append",
             step=canonical.digest({"contract": str(self.bound), "rows": [r.id for r in passed]}),
             landed=(),
             segments=(),
             profile=profile_of(self.session, good, newest),
             report=self._report(len(rows), failed),
             settled=settled,
-            settled_before=newest.read(TableVersion).settled_by(newest.ref.version),
+            settled_before=before.settled_by(newest.ref.version),
         )
         refs = [str(self.bound), newest.subject, *made_from]
         kept = self.session.newest("table", PREFIX + self.source)
@@ -241,10 +242,19 @@ class _Try:
         return None if not typed and text in self.contract.missing else text
 
     def _taken(self, newest: Entry, good: pl.DataFrame) -> Iterator[tuple[int, str]]:
-        """The rows whose value of a unique column, or of several, is in the table already."""
-        there = newest.read(TableVersion).columns
-        for columns, rule in check.unique(self.contract):
-            if there.keys() >= set(columns):
+        """The rows whose value of a unique column, or of several, is in the table already.
+
+        Where rows are merged by a key, the row that is there came later than the bad one.
+        """
+        version = newest.read(TableVersion)
+        rules = list(check.unique(self.contract))
+        if version.mode == "merge":
+            rule = f"{','.join(version.key)}|key"
+            rules.append((version.key, rule))
+            for place in good.select(version.key).is_duplicated().arg_true():
+                yield place, rule
+        for columns, rule in rules:
+            if version.columns.keys() >= set(columns):
                 table = self.session.scan(newest.ref, columns)
                 wanted = good.lazy().select(columns).with_row_index("# place")
                 for place in wanted.join(table, on=columns, how="semi").collect()["# place"]:

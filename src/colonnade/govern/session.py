@@ -17,11 +17,12 @@ import sqlalchemy as sa
 from colonnade.base import clock
 from colonnade.base.errors import NotFoundError, RefusedError
 from colonnade.base.text import closest
-from colonnade.govern import asking, writer
+from colonnade.govern import asking, upkeep, writer
 from colonnade.govern.asking import Rows, Sheet
 from colonnade.govern.beat import beating
 from colonnade.govern.change import Change
 from colonnade.govern.stores import Stores
+from colonnade.govern.upkeep import Sweep
 from colonnade.govern.writer import Writer
 from colonnade.project import Source
 from colonnade.records.actor import Action, Actor
@@ -30,7 +31,7 @@ from colonnade.records.contract import LogicalType
 from colonnade.records.entry import Entry
 from colonnade.records.job import Job
 from colonnade.records.online import Fact, Key, Published
-from colonnade.records.ref import Ref
+from colonnade.records.ref import Ref, moment_of, named
 from colonnade.records.source import CursorValue, Files
 from colonnade.records.table import TableVersion
 from colonnade.store import durable, leases, process, sources
@@ -125,6 +126,36 @@ class Session:
             raise NotFoundError("CN-REF-002", f"there is no {ref.kind} {ref.short}", hint)
         return entry
 
+    def then(self, ref: Ref, stamp: str) -> Entry:
+        """The entry of the version that was the newest at an instant of the wall clock.
+
+        Raises:
+            NotFoundError: CN-REF-002, there was none yet, or there is no such thing.
+        """
+        self.version(Ref(ref.kind, ref.name))
+        entry = self._stores.ledger.then(ref, stamp)
+        if entry is None:
+            first = self.version(Ref(ref.kind, ref.name, 1))
+            raise NotFoundError(
+                "CN-REF-002",
+                f"there was no version of {ref.kind} {ref.name} at {stamp}",
+                f"its first one, {first.ref.short}, was made at {first.at}",
+            )
+        return entry
+
+    def find(self, kind: str, text: str) -> Entry:
+        """What a person names: ``name``, ``name@3``, or ``name@2013-05-01`` for what was then.
+
+        Raises:
+            UsageError: CN-REF-001, the text names nothing.
+            NotFoundError: CN-REF-002, there is, or was, no such version.
+        """
+        name, _, moment = text.partition("@")
+        stamp = moment_of(moment)
+        if stamp is None:
+            return self.version(named(kind, text))
+        return self.then(named(kind, name), stamp)
+
     def entry(self, identifier: str) -> Entry | None:
         """The entry with this id."""
         self.require("read", _LEDGER)
@@ -191,11 +222,42 @@ class Session:
             NotFoundError: CN-REF-002, no such version.
             RefusedError: CN-ACCESS-001.
         """
-        entry = self.version(ref)
+        entry = self._present(ref)
         version = entry.read(TableVersion)
         wanted = tuple(columns or version.columns)
         self._reading(entry.ref, wanted)
         return self._stores.tables.scan(ref.name, version.delta_version).select(wanted)
+
+    def changed(self, before: Ref, now: Ref) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        """The rows in files that came between two versions of a table, and in files that went.
+
+        A row may be in both: where its file was written anew.
+
+        Raises:
+            NotFoundError: CN-REF-002; CN-REF-003, one of them was removed.
+        """
+        old, new = self._present(before), self._present(now)
+        version = new.read(TableVersion)
+        self._reading(new.ref, tuple(version.columns))
+        numbers = (old.read(TableVersion).delta_version, version.delta_version)
+        return self._stores.tables.changed(now.name, *numbers)
+
+    def files(self, ref: Ref) -> list[Path]:
+        """The Parquet files of a table version, for programs that read them by themselves.
+
+        Raises:
+            NotFoundError: CN-REF-002; CN-REF-003, it was removed.
+        """
+        entry = self._present(ref)
+        version = entry.read(TableVersion)
+        self._reading(entry.ref, tuple(version.columns))
+        return self._stores.tables.files(ref.name, version.delta_version)
+
+    def _present(self, ref: Ref) -> Entry:
+        """The entry of a table version whose files are there."""
+        entry = self.version(ref)
+        upkeep.check_there(self._stores, entry)
+        return entry
 
     def _reading(self, ref: Ref, columns: Sequence[str]) -> None:
         read = (str(ref), frozenset(columns))
@@ -233,6 +295,32 @@ class Session:
             return None
         self._reading(Ref("table", table, published.version), published.columns)
         return self._stores.online.get(table, key, int(clock.now_s() * 1e6))
+
+    def versions(self, table: str) -> list[Entry]:
+        """The entries of all versions of a table, the oldest first."""
+        self.require("read", Ref("table", table))
+        return self._stores.ledger.versions(Ref("table", table))
+
+    def removed(self, table: str) -> set[int]:
+        """The numbers of the versions of a table whose rows were removed."""
+        self.require("read", Ref("table", table))
+        return upkeep.removed(self._stores, table)
+
+    def remove(self, writer: Writer, table: str, versions: Iterable[int], *, full: bool) -> Sweep:
+        """Remove versions of a table and delete what no other version needs.
+
+        Args:
+            writer: of the table.
+            table: its name.
+            versions: the numbers to remove; the newest one stays in any case.
+            full: also delete files that no version ever had.
+
+        Returns:
+            What was deleted.
+        """
+        self.require("write", Ref("table", table))
+        upkeep.remove(self._stores, writer, table, versions)
+        return upkeep.sweep(self._stores, writer, table, full=full)
 
     def flushed(self, spool: str) -> set[int]:
         """The segment numbers of a spool that are in the prediction table already."""

@@ -10,12 +10,13 @@ from typing import Literal
 import msgspec
 
 from colonnade.base import clock
-from colonnade.base.errors import NotFoundError
+from colonnade.base.errors import NotFoundError, UsageError
 from colonnade.base.text import closest
 from colonnade.compute.task import StepKey, why
 from colonnade.data import online
 from colonnade.data.ingest import ingest
-from colonnade.data.transform import transform
+from colonnade.data.spans import span_of
+from colonnade.data.transform import Built, transform
 from colonnade.govern.session import Session
 from colonnade.lifecycle import promote
 from colonnade.project import Model, Project, Source, Table
@@ -88,6 +89,51 @@ def run(
             for step in _model(session, project, part, folder, forced=part.name in names):
                 over(step)
     return steps
+
+
+def backfill(
+    session: Session,
+    project: Project,
+    folder: Path,
+    name: str,
+    bounds: tuple[str, str],
+    progress: Progress = lambda _: None,
+) -> list[Step]:
+    """Make the months or days of a table one by one, each a version of its own.
+
+    What is up to date is not done again, so a backfill that was cut off goes on where it was.
+
+    Args:
+        session: whose actor may write.
+        project: the declarations.
+        folder: the project's folder.
+        name: of the table.
+        bounds: the first and the last month or day.
+        progress: told about each step when it is over.
+
+    Raises:
+        NotFoundError: CN-RUN-001, the table is not declared.
+        UsageError: CN-RUN-003, it is not made of months or days; CN-RUN-004, the bounds are none.
+    """
+    table = project.tables.get(name)
+    if table is None or table.partition is None:
+        _wanted(project, [name])
+        raise UsageError(
+            "CN-RUN-003",
+            f"{name} is not made month by month or day by day, so no part of it is made by itself",
+            'declare the table with partition="month" or "day", or run it without --from and --to',
+        )
+    for bound in bounds:
+        span_of(bound)
+    steps = run(session, project, folder, table.inputs, progress) if table.inputs else []
+    while True:
+        built = transform(session, table, folder, bounds)
+        if not built.done and steps and steps[-1].name == name:
+            return steps
+        steps.append(_built(table, built))
+        progress(steps[-1])
+        if not built.done:
+            return steps
 
 
 def arrived(session: Session, project: Project, folder: Path, settled_s: float) -> dict[str, int]:
@@ -205,6 +251,10 @@ def _source(session: Session, source: Source, folder: Path) -> Step:
 def _table(session: Session, table: Table, folder: Path) -> Step:
     built = transform(session, table, folder)
     published = table.online and online.publish(session, table, built.entry)
+    return _built(table, built, published=published)
+
+
+def _built(table: Table, built: Built, *, published: bool = False) -> Step:
     rows = f"{built.entry.read(TableVersion).rows:,} rows"
     return Step(
         kind="table",

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from colonnade.records.canonical import Json
 from colonnade.records.code import Code
 from colonnade.records.quarantine import Settled
 from colonnade.records.source import LandedFile
 
-WriteMode = Literal["append", "replace"]
+WriteMode = Literal["append", "replace", "merge"]
+Partition = Literal["month", "day"]
+GONE: Final = "# gone"
+"""Column of the rows of a merge: true in a row whose key leaves the table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """The SQL that makes a table.
+
+    Attributes:
+        text: the query; empty until its file was read.
+        path: of its file, relative to the project's folder; None where the declaration holds it.
+    """
+
+    text: str
+    path: str | None
+
+    @property
+    def where(self) -> str:
+        """What a person calls it."""
+        return self.path or "the query"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A stretch of time, whose rows are replaced as a whole: from `start`, before `end` (UTC)."""
+
+    start: dt.date
+    end: dt.date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +54,8 @@ class TableVersion:
         columns: column name -> type.
         files: landing files in the version: all that a reader of it may see rows of.
         landed: of these, the files that came with this version.
-        cursor: where the next look at the source begins.
+        cursor: where the next look at the source begins; of a table that is made step by step,
+            what each part of it was made from.
         segments: prediction log segments that came with this version.
         settled: quarantined rows that came with this version.
         settled_before: the newest version before this one with such rows among its own; None
