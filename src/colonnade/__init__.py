@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from colonnade.base.errors import ColonnadeError as ColonnadeError
     from colonnade.project import Project as Project
+    from colonnade.records.source import Push as Push
     from colonnade.train.build import TrainingSet as TrainingSet
 
 _HOME: Final = {
     "ColonnadeError": "colonnade.base.errors",
     "Project": "colonnade.project",
+    "Push": "colonnade.records.source",
     "TrainingSet": "colonnade.train.build",
 }
-__all__ = ["ColonnadeError", "Project", "TrainingSet"]
+__all__ = ["ColonnadeError", "Project", "Push", "TrainingSet"]
 
 
 def __getattr__(name: str) -> object:

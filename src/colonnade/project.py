@@ -20,7 +20,8 @@ from typing import TypeVar
 from colonnade.base.errors import UsageError
 from colonnade.base.text import check_name, closest, is_a
 from colonnade.records.condition import Comparison, Trigger, parse_gate, parse_trigger
-from colonnade.records.source import Files
+from colonnade.records.schedule import ON_ARRIVAL, is_schedule
+from colonnade.records.source import Files, Origin, Push
 from colonnade.records.table import WriteMode
 
 Function = Callable[..., object]
@@ -44,14 +45,17 @@ class Source:
 
     Attributes:
         origin: where they come from.
-        schedule: ``on arrival``: a running worker takes over what lands; None: a person runs it.
+        schedule: ``on arrival``: a running worker takes over what lands; a cron line (UTC): at
+            these times; None: a person runs it.
         mode: whether a file's rows are added to the table or take the place of all of it.
+        key: the columns that tell one row from another; empty where nothing does.
     """
 
     name: str
-    origin: Files
+    origin: Origin
     schedule: str | None
     mode: WriteMode
+    key: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,35 +158,39 @@ class Project:
     def source(
         self,
         name: str,
-        path: str | os.PathLike[str],
+        origin: str | os.PathLike[str] | Origin,
         *,
         schedule: str | None = None,
         mode: WriteMode | None = None,
+        key: str | Sequence[str] = (),
     ) -> Source:
-        """Declare files that land.
+        """Declare rows that come from outside.
 
         Args:
             name: what tables call it.
-            path: a file or a glob, relative to the project's folder.
-            schedule: ``on arrival``: a running worker takes over what lands.
-            mode: ``append`` (default for a glob: the rows of new files are added) or ``replace``
+            origin: a file or a glob, relative to the project's folder; or `Push`.
+            schedule: ``on arrival``: a running worker takes over what lands; or a cron line such
+                as ``0 6 * * *``, in UTC.
+            mode: ``append`` (default for a glob and a push: new rows are added) or ``replace``
                 (default for one file: a changed file takes the place of the table).
+            key: the column or columns that tell one row from another.
 
         Raises:
             UsageError: CN-NAME-001; CN-PROJECT-007, the name is taken; CN-PROJECT-009, a
                 setting is out of its range.
         """
         self._claim("source", name)
-        text = os.fspath(path) if is_a(path, str, os.PathLike) else ""
-        if _LEADS_NOWHERE.search(text) or not text.strip("./"):
-            raise _wrong(f"source {name}", "path", path, "a file or a glob in the project's folder")
+        found = _origin(name, origin)
         if mode not in (None, "append", "replace"):
             raise _wrong(f"source {name}", "mode", mode, "append or replace")
+        if isinstance(found, Push) and mode == "replace":
+            raise _wrong(f"source {name}", "mode", mode, "append: a push is one part of the rows")
         source = Source(
             name=name,
-            origin=Files(path=text),
-            schedule=_schedule(name, schedule),
-            mode=mode or ("append" if _GLOB.search(text) else "replace"),
+            origin=found,
+            schedule=_schedule(f"source {name}", schedule),
+            mode=mode or _mode(found),
+            key=(key,) if isinstance(key, str) else _columns(f"source {name}", "key", key),
         )
         self._sources[name] = source
         return source
@@ -483,10 +491,28 @@ def _text(what: str, setting: str, value: str, expected: str) -> str:
     return value
 
 
-def _schedule(name: str, schedule: str | None) -> str | None:
-    if schedule is None or schedule == "on arrival":
+def _origin(name: str, origin: str | os.PathLike[str] | Origin) -> Origin:
+    if isinstance(origin, Push):
+        return origin
+    text = os.fspath(origin) if isinstance(origin, str | os.PathLike) else ""
+    if _LEADS_NOWHERE.search(text) or not text.strip("./"):
+        raise _wrong(f"source {name}", "path", origin, "a file or a glob in the project's folder")
+    return Files(path=text)
+
+
+def _mode(origin: Origin) -> WriteMode:
+    one_file = isinstance(origin, Files) and not _GLOB.search(origin.path)
+    return "replace" if one_file else "append"
+
+
+def _schedule(what: str, schedule: str | None) -> str | None:
+    if schedule is None or schedule == ON_ARRIVAL:
         return schedule
-    raise _wrong(f"source {name}", "schedule", schedule, "'on arrival', or none")
+    if is_a(schedule, str) and is_schedule(schedule):
+        return schedule
+    raise _wrong(
+        what, "schedule", schedule, "'on arrival', a cron line such as '0 6 * * *', or none"
+    )
 
 
 def _wrong(what: str, setting: str, found: object, expected: str) -> UsageError:

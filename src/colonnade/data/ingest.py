@@ -79,7 +79,7 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
             return Ingested(newest, done=False)
         batch = _read(session, contract, arrival)
         arrive.check_unchanged(session, source, arrival.pieces)
-        known = {} if before is None or source.mode == "replace" else before.files
+        known = arrive.known(source, before)
         _check_new(source, known, batch)
         report = _report(session, contract, bound, batch)
         if batch.bad.height > contract.stop_above * max(1, batch.bad.height + batch.good.height):
@@ -88,6 +88,7 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
             _quarantine(session, source, batch)
         made = _Made(bound, report, known, arrival.cursor)
         entry = _write(session, writer, source, batch, made)
+        arrive.clear(session, source, arrival)
     return Ingested(entry, done=True, good=batch.good.height, bad=batch.bad.height)
 
 

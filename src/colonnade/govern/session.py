@@ -19,6 +19,7 @@ from colonnade.base.text import closest
 from colonnade.govern import writer
 from colonnade.govern.beat import beating
 from colonnade.govern.change import Change
+from colonnade.govern.inbox import Inbox
 from colonnade.govern.stores import Stores
 from colonnade.govern.writer import Writer
 from colonnade.records.actor import Action, Actor
@@ -219,6 +220,15 @@ class Session:
         """The rows of a landing file; the cells of a CSV stay texts."""
         self.require("read", Ref("file", path.name))
         return sources.open_file(path, missing)
+
+    def inbox(self, action: Action, source: str) -> Inbox:
+        """What is pushed to a source; `action` is what is done to its table.
+
+        Raises:
+            RefusedError: CN-ACCESS-001.
+        """
+        self.require(action, Ref("table", source))
+        return Inbox(self._stores, self.actor.name, source)
 
     @contextmanager
     def new_file(self, action: Action, path: Path) -> Iterator[Path]:

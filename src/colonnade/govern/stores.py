@@ -8,6 +8,7 @@ from pathlib import Path
 from colonnade.store import process
 from colonnade.store.blobs import Blobs
 from colonnade.store.database import Database
+from colonnade.store.inbox import Inbox
 from colonnade.store.jobs import Jobs
 from colonnade.store.keys import Keys
 from colonnade.store.ledger import Ledger
@@ -32,6 +33,7 @@ class Stores:
     segments: Segments
     tables: Tables
     blobs: Blobs
+    inbox: Inbox
 
 
 def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Stores:
@@ -56,4 +58,5 @@ def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Store
         segments=Segments(database),
         tables=Tables(root / "tables"),
         blobs=Blobs(root / "blobs", keys),
+        inbox=Inbox(database, root / "landing"),
     )

@@ -13,6 +13,7 @@ from colonnade.base import clock
 from colonnade.base.errors import NotFoundError
 from colonnade.base.text import closest
 from colonnade.compute.task import StepKey, why
+from colonnade.data.arrive import position
 from colonnade.data.ingest import ingest
 from colonnade.data.transform import transform
 from colonnade.govern.session import Session
@@ -23,6 +24,8 @@ from colonnade.records.entry import Entry
 from colonnade.records.model import ModelVersion
 from colonnade.records.ref import Ref
 from colonnade.records.run import Run, RunResult
+from colonnade.records.schedule import ON_ARRIVAL
+from colonnade.records.source import Push
 from colonnade.records.table import TableVersion
 from colonnade.train import fit
 
@@ -97,15 +100,26 @@ def arrived(session: Session, project: Project, folder: Path, settled_s: float) 
         Path in the project -> nanoseconds since 1970.
     """
     before_ns = int((clock.now_s() - settled_s) * 1e9)
-    waiting = {}
+    waiting: dict[str, int] = {}
     for source in project.sources.values():
+        if source.schedule != ON_ARRIVAL:
+            continue
         newest = session.newest("table", source.name)
+        if isinstance(source.origin, Push):
+            waiting |= _pushed(session, source, newest)
+            continue
         known = {} if newest is None else newest.read(TableVersion).files
-        for path in folder.glob(source.origin.path) if source.schedule == "on arrival" else ():
+        for path in folder.glob(source.origin.path):
             name, written_ns = path.relative_to(folder).as_posix(), path.stat().st_mtime_ns
             if name not in known and written_ns < before_ns:
                 waiting[name] = written_ns
     return waiting
+
+
+def _pushed(session: Session, source: Source, newest: Entry | None) -> dict[str, int]:
+    after = position(None if newest is None else newest.read(TableVersion))
+    waiting = session.inbox("read", source.name).after(after)
+    return {f"push/{source.name}/{receipt.batch}": receipt.number for receipt in waiting}
 
 
 def endpoint_of(project: Project, model: Model) -> str | None:

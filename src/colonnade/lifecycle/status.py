@@ -5,21 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from colonnade.base.errors import ColonnadeError
+from colonnade.data.arrive import position
 from colonnade.govern.session import Session
 from colonnade.lifecycle import promote
 from colonnade.lifecycle.example import example
 from colonnade.project import Endpoint, Project, Source
 from colonnade.records.action import Action
 from colonnade.records.canonical import Json
+from colonnade.records.entry import Entry
 from colonnade.records.ref import Ref
 from colonnade.records.report import Report
+from colonnade.records.source import Push
 from colonnade.records.table import TableVersion
 
 
 def status(session: Session, project: Project, folder: Path) -> dict[str, Json]:
     """One answer over the whole project."""
     return {
-        "sources": {name: _source(session, s, folder) for name, s in project.sources.items()},
+        "sources": sources(session, project, folder),
         "tables": {name: _table(session, project, name) for name in project.tables},
         "models": {name: _model(session, name) for name in project.models},
         "endpoints": {name: _endpoint(session, e) for name, e in project.endpoints.items()},
@@ -30,9 +33,16 @@ def status(session: Session, project: Project, folder: Path) -> dict[str, Json]:
     }
 
 
+def sources(session: Session, project: Project, folder: Path) -> dict[str, Json]:
+    """What each source has and what waits for it."""
+    return {name: _source(session, source, folder) for name, source in project.sources.items()}
+
+
 def _source(session: Session, source: Source, folder: Path) -> dict[str, Json]:
     newest = session.newest("table", source.name)
     before = {} if newest is None else newest.read(TableVersion).files
+    if isinstance(source.origin, Push):
+        return _pushed(session, source, newest)
     landed = session.landing(folder, source.origin.path)
     files = {path.relative_to(folder).as_posix(): digest for path, digest in landed.items()}
     return {
@@ -40,6 +50,17 @@ def _source(session: Session, source: Source, folder: Path) -> dict[str, Json]:
         "rows": None if newest is None else newest.read(TableVersion).rows,
         "waiting": [name for name in sorted(files) if name not in before],
         "changed": [name for name in sorted(files) if before.get(name, files[name]) != files[name]],
+    }
+
+
+def _pushed(session: Session, source: Source, newest: Entry | None) -> dict[str, Json]:
+    version = None if newest is None else newest.read(TableVersion)
+    waiting = session.inbox("read", source.name).after(position(version))
+    return {
+        "version": None if newest is None else newest.ref.short,
+        "rows": None if version is None else version.rows,
+        "waiting": [receipt.batch for receipt in waiting],
+        "changed": [],
     }
 
 

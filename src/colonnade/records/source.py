@@ -25,6 +25,18 @@ class Files:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Rows that are sent to the control server: ``POST /v1/sources/{name}/rows``.
+
+    >>> Push()
+    Push()
+    """
+
+
+Origin = Files | Push
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LandedFile:
     """One file as it was read.
