@@ -66,6 +66,7 @@ class Table:
         inputs: the sources and tables it reads, in the order of the function's parameters.
         key: the columns that tell one row from another; empty where nothing does.
         time: the column of event time.
+        schedule: a cron line (UTC); None: a run of what it is made from makes it.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Table:
     inputs: tuple[str, ...]
     key: tuple[str, ...]
     time: str | None
+    schedule: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ class Model:
     Attributes:
         table: the table it learns from.
         holdout: the newest part of the rows, which judges the fit and is not learnt from.
+        schedule: a cron line (UTC) at which it is fitted again; None: at no time of its own.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Model:
     gates: tuple[Comparison, ...]
     seed: int
     holdout: float
+    schedule: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +200,11 @@ class Project:
         return source
 
     def table(
-        self, *, key: str | Sequence[str] = (), time: str | None = None
+        self,
+        *,
+        key: str | Sequence[str] = (),
+        time: str | None = None,
+        schedule: str | None = None,
     ) -> Callable[[_F], _F]:
         """Declare a table: the decorated function makes it from the tables it names.
 
@@ -205,6 +213,7 @@ class Project:
         Args:
             key: the column or columns that tell one row from another.
             time: the column of event time.
+            schedule: a cron line such as ``0 6 * * *``, in UTC.
 
         Raises:
             UsageError: CN-NAME-001; CN-PROJECT-007, the name is taken; CN-PROJECT-008, the
@@ -220,6 +229,7 @@ class Project:
                 inputs=_inputs(function),
                 key=(key,) if isinstance(key, str) else _columns(what, "key", key),
                 time=None if time is None else _column(what, "time", time),
+                schedule=_cron(what, schedule),
             )
             self._tables[name] = _carry(function, table)
             return function
@@ -234,6 +244,7 @@ class Project:
         gates: Sequence[str] = (),
         seed: int = 0,
         holdout: float = 0.2,
+        schedule: str | None = None,
     ) -> Callable[[_F], _F]:
         """Declare a model: the decorated function fits it on the one table that it names.
 
@@ -243,6 +254,7 @@ class Project:
             gates: what a fit must reach, such as ``auc >= 0.60`` or ``auc > champion``.
             seed: fixes every random choice of the platform, 0 to 2**32 - 1.
             holdout: the newest part of the rows, which judges the fit; above 0, below 1.
+            schedule: a cron line such as ``0 6 * * 1``, in UTC: when it is fitted again.
 
         Raises:
             UsageError: CN-CONDITION-001, a gate cannot be read; CN-NAME-001; CN-PROJECT-007,
@@ -262,6 +274,7 @@ class Project:
                 gates=parsed,
                 seed=seed,
                 holdout=holdout,
+                schedule=_cron(f"model {name}", schedule),
             )
             _check_model(model)
             self._models[name] = _carry(function, model)
@@ -513,6 +526,13 @@ def _schedule(what: str, schedule: str | None) -> str | None:
     raise _wrong(
         what, "schedule", schedule, "'on arrival', a cron line such as '0 6 * * *', or none"
     )
+
+
+def _cron(what: str, schedule: str | None) -> str | None:
+    """A table or a model has a time of its own, or none: what arrives, arrives at a source."""
+    if schedule is None or (is_a(schedule, str) and is_schedule(schedule)):
+        return schedule
+    raise _wrong(what, "schedule", schedule, "a cron line such as '0 6 * * *', or none")
 
 
 def _wrong(what: str, setting: str, found: object, expected: str) -> UsageError:

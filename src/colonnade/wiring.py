@@ -74,6 +74,13 @@ class ServerSettings(_Part):
     body_bytes: int = Field(default=32 * 1024 * 1024, ge=1, le=1 << 40)
 
 
+class WorkerSettings(_Part):
+    """What a worker does with a scheduled run that fails."""
+
+    tries: int = Field(default=5, ge=1, le=100)
+    wait_s: float = Field(default=60.0, ge=0.0, le=86_400.0)
+
+
 class Settings(BaseSettings):
     """``colonnade.toml``, then ``COLONNADE_*`` variables, which win."""
 
@@ -83,6 +90,7 @@ class Settings(BaseSettings):
     project: ProjectSettings
     serving: ServingSettings = ServingSettings()
     server: ServerSettings = ServerSettings()
+    worker: WorkerSettings = WorkerSettings()
     database_url: str | None = None
     key_file: _File | None = None
     heads_file: _File | None = None

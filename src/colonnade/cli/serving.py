@@ -13,6 +13,7 @@ import click
 
 from colonnade.cli.render import project_command
 from colonnade.lifecycle import service
+from colonnade.lifecycle.schedule import Retries
 from colonnade.serve.log import LogSettings
 from colonnade.serve.segment import SpoolKey
 from colonnade.serve.supervisor import Options
@@ -75,8 +76,10 @@ def worker(workspace: Workspace) -> None:
     stop = _Stop()
     session = workspace.session("worker")
     project = workspace.project
+    settings = workspace.settings.worker
+    retries = Retries(tries=settings.tries, wait_s=settings.wait_s)
     _say("waiting for jobs, and for files that land")
-    service.work(session, project, workspace.folder, stop, _say)
+    service.work(session, project, workspace.folder, stop, _say, retries)
 
 
 @click.command()

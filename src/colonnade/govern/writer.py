@@ -55,6 +55,7 @@ class Writer:
         self._name = name
         self._actor = actor
         self._lease = lease
+        self._began_s = time.monotonic()
 
     @property
     def newest(self) -> Entry | None:
@@ -78,7 +79,11 @@ class Writer:
             actor=self._actor,
             parent=self._parent(),
             made_from=tuple(made_from),
-            version=replace(version, rows_added=frame.height),
+            version=replace(
+                version,
+                rows_added=frame.height,
+                took_ms=round((time.monotonic() - self._began_s) * 1000),
+            ),
         )
         text = canonical.encode(draft).decode()
         delta_version = self._stores.tables.write(self._name, frame, version.mode, text)

@@ -59,6 +59,7 @@ def run(
     folder: Path,
     names: Sequence[str] = (),
     progress: Progress = lambda _: None,
+    forced: bool = True,
 ) -> list[Step]:
     """Carry out what is wanted and not up to date.
 
@@ -69,6 +70,7 @@ def run(
         names: only these and what they are made from; empty for all. A model that is named is
             fitted even where an endpoint's trigger would decide.
         progress: told about each step when it is over.
+        forced: whether a model that is named is fitted whatever its endpoint's trigger says.
 
     Raises:
         NotFoundError: CN-RUN-001, a name is not declared.
@@ -86,7 +88,8 @@ def run(
         elif isinstance(part, Table):
             over(_table(session, part, folder))
         else:
-            for step in _model(session, project, part, folder, forced=part.name in names):
+            named = forced and part.name in names
+            for step in _model(session, project, part, folder, forced=named):
                 over(step)
     return steps
 
