@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from colonnade.base.errors import ColonnadeError as ColonnadeError
     from colonnade.data.asof import as_of as as_of
     from colonnade.project import Project as Project
+    from colonnade.records.source import Push as Push
     from colonnade.records.source import Rest as Rest
     from colonnade.records.source import Sql as Sql
     from colonnade.train.build import TrainingSet as TrainingSet
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 _HOME: Final = {
     "ColonnadeError": "colonnade.base.errors",
     "Project": "colonnade.project",
+    "Push": "colonnade.records.source",
     "Rest": "colonnade.records.source",
     "Sql": "colonnade.records.source",
     "TrainingSet": "colonnade.train.build",
     "as_of": "colonnade.data.asof",
 }
-__all__ = ["ColonnadeError", "Project", "Rest", "Sql", "TrainingSet", "as_of"]
+__all__ = ["ColonnadeError", "Project", "Push", "Rest", "Sql", "TrainingSet", "as_of"]
 
 
 def __getattr__(name: str) -> object:

@@ -20,7 +20,8 @@ from typing import TypeVar, get_args, overload
 from colonnade.base.errors import UsageError
 from colonnade.base.text import check_name, closest, is_a
 from colonnade.records.condition import Comparison, Trigger, parse_gate, parse_trigger
-from colonnade.records.source import Files, Origin, Rest, Sql
+from colonnade.records.schedule import ON_ARRIVAL, is_schedule
+from colonnade.records.source import Files, Origin, Push, Rest, Sql
 from colonnade.records.table import Partition, Query, WriteMode
 
 Function = Callable[..., object]
@@ -45,7 +46,8 @@ class Source:
 
     Attributes:
         origin: where they come from.
-        schedule: ``on arrival``: a running worker takes over what lands; None: a person runs it.
+        schedule: ``on arrival``: a running worker takes over what lands; a cron line (UTC): at
+            these times; None: a person runs it.
         mode: whether a file's rows are added to the table, take the place of all of it, or of
             the rows with their keys.
         key: the columns that tell one row from another; empty where nothing does.
@@ -73,6 +75,7 @@ class Table:
         mode: ``replace``: made anew as a whole; ``append`` and ``merge``: from what came anew.
         partition: the stretches of time that are made anew one by one; None: there are none.
         query: the SQL that makes it.
+        schedule: a cron line (UTC); None: a run of what it is made from makes it.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Table:
     mode: WriteMode = "replace"
     partition: Partition | None = None
     query: Query | None = None
+    schedule: str | None = None
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -108,6 +112,7 @@ class Model:
     Attributes:
         table: the table it learns from.
         holdout: the newest part of the rows, which judges the fit and is not learnt from.
+        schedule: a cron line (UTC) at which it is fitted again; None: at no time of its own.
     """
 
     name: str
@@ -118,6 +123,7 @@ class Model:
     gates: tuple[Comparison, ...]
     seed: int
     holdout: float
+    schedule: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,21 +190,22 @@ class Project:
     def source(
         self,
         name: str,
-        origin: str | os.PathLike[str] | Sql | Rest,
+        origin: str | os.PathLike[str] | Origin,
         *,
         schedule: str | None = None,
         mode: WriteMode | None = None,
         key: str | Sequence[str] = (),
     ) -> Source:
-        """Declare rows from outside: files that land, or an origin that is asked for rows.
+        """Declare rows from outside: files that land, what is asked for, or what is sent.
 
         Args:
             name: what tables call it.
-            origin: a file or a glob, relative to the project's folder; or `Sql`, `Rest`.
-            schedule: ``on arrival``: a running worker takes over what lands.
-            mode: ``append`` (default for a glob and for a cursor: new rows are added), ``replace``
-                (default otherwise: what comes takes the place of the table) or ``merge`` (a row
-                that comes takes the place of the one with its key).
+            origin: a file or a glob, relative to the project's folder; or `Sql`, `Rest`, `Push`.
+            schedule: ``on arrival``: a running worker takes over what lands; or a cron line such
+                as ``0 6 * * *``, in UTC.
+            mode: ``append`` (default for a glob, a cursor and a push: new rows are added),
+                ``replace`` (default otherwise: what comes takes the place of the table) or
+                ``merge`` (a row that comes takes the place of the one with its key).
             key: the column or columns that tell one row from another.
 
         Raises:
@@ -207,17 +214,17 @@ class Project:
         """
         self._claim("source", name)
         what, modes = f"source {name}", get_args(WriteMode)
-        found = origin if isinstance(origin, Sql | Rest) else _files(what, origin)
+        found = origin if isinstance(origin, Sql | Rest | Push) else _files(what, origin)
         if mode is not None and mode not in modes:
             raise _wrong(what, "mode", mode, " or ".join(modes))
         columns = (key,) if isinstance(key, str) else _columns(what, "key", key)
         if mode == "merge" and not columns:
             raise _wrong(what, "key", key, "a column or more to merge by")
-        _check_pulled(what, found, schedule, mode)
+        _check_origin(what, found, schedule, mode)
         source = Source(
             name=name,
             origin=found,
-            schedule=_schedule(name, schedule),
+            schedule=_schedule(what, schedule),
             mode=mode or ("append" if _grows(found) else "replace"),
             key=columns,
         )
@@ -229,11 +236,11 @@ class Project:
         self,
         *,
         key: str | Sequence[str] = (),
-        time: str | None = None,
+        time: str | tuple[str, str] | None = None,
         mode: WriteMode = "replace",
         partition: Partition | None = None,
-        known: str | None = None,
         online: bool = False,
+        schedule: str | None = None,
     ) -> Callable[[_F], _F]: ...
 
     @overload
@@ -243,11 +250,11 @@ class Project:
         *,
         sql: str | os.PathLike[str],
         key: str | Sequence[str] = (),
-        time: str | None = None,
+        time: str | tuple[str, str] | None = None,
         mode: WriteMode = "replace",
         partition: Partition | None = None,
-        known: str | None = None,
         online: bool = False,
+        schedule: str | None = None,
     ) -> Table: ...
 
     def table(  # noqa: PLR0913 (two forms: what a decorator takes, and the name of a query)
@@ -256,11 +263,11 @@ class Project:
         *,
         sql: str | os.PathLike[str] | None = None,
         key: str | Sequence[str] = (),
-        time: str | None = None,
+        time: str | tuple[str, str] | None = None,
         mode: WriteMode = "replace",
         partition: Partition | None = None,
-        known: str | None = None,
         online: bool = False,
+        schedule: str | None = None,
     ) -> Callable[[_F], _F] | Table:
         """Declare a table: the decorated function makes it from the tables it names.
 
@@ -271,15 +278,16 @@ class Project:
             name: of a table that a query makes.
             sql: a query, or the path of a file with one, relative to the project's folder.
             key: the column or columns that tell one row from another.
-            time: the column of event time.
+            time: the column of event time; a pair where the moment at which a row came to be
+                known is another column.
             mode: ``replace``: made anew as a whole. ``append``: the rows that came to the first
                 input make the rows that are added. ``merge``: the same by key, and rows that
                 were changed in the first input are changed in the table.
             partition: ``month`` or ``day``: where rows came or changed, the months or days of
                 `time` that they are in are made anew, and no others.
-            known: the column of the moment at which a row came to be known, where that is later.
             online: keep the newest row of each key where it is read by key; rows of one key
-                may then differ in their `time` and `known`.
+                may then differ in their times.
+            schedule: a cron line such as ``0 6 * * *``, in UTC.
 
         Raises:
             UsageError: CN-NAME-001; CN-PROJECT-007, the name is taken; CN-PROJECT-008, the
@@ -293,12 +301,13 @@ class Project:
                 function=function,
                 inputs=() if function is None else _inputs(function),
                 key=(key,) if isinstance(key, str) else _columns(what, "key", key),
-                time=None if time is None else _column(what, "time", time),
+                time=_times(what, time)[0],
+                known=_times(what, time)[1],
                 mode=mode,
                 partition=partition,
-                known=None if known is None else _column(what, "known", known),
                 online=_online(what, online, key),
                 query=query,
+                schedule=_cron(what, schedule),
             )
             _check_table(table)
             self._tables[name] = table
@@ -326,6 +335,7 @@ class Project:
         gates: Sequence[str] = (),
         seed: int = 0,
         holdout: float = 0.2,
+        schedule: str | None = None,
     ) -> Callable[[_F], _F]:
         """Declare a model: the decorated function fits it on the one table that it names.
 
@@ -335,6 +345,7 @@ class Project:
             gates: what a fit must reach, such as ``auc >= 0.60`` or ``auc > champion``.
             seed: fixes every random choice of the platform, 0 to 2**32 - 1.
             holdout: the newest part of the rows, which judges the fit; above 0, below 1.
+            schedule: a cron line such as ``0 6 * * 1``, in UTC: when it is fitted again.
 
         Raises:
             UsageError: CN-CONDITION-001, a gate cannot be read; CN-NAME-001; CN-PROJECT-007,
@@ -354,6 +365,7 @@ class Project:
                 gates=parsed,
                 seed=seed,
                 holdout=holdout,
+                schedule=_cron(f"model {name}", schedule),
             )
             _check_model(model)
             self._models[name] = _carry(function, model)
@@ -609,6 +621,17 @@ def _text(what: str, setting: str, value: str, expected: str) -> str:
     return value
 
 
+def _times(what: str, time: str | tuple[str, str] | None) -> tuple[str | None, str | None]:
+    """The column of event time, and that of the moment at which a row came to be known."""
+    if time is None:
+        return None, None
+    if isinstance(time, tuple) and len(time) == 2:
+        return _column(what, "time", time[0]), _column(what, "time", time[1])
+    if not isinstance(time, str):
+        raise _wrong(what, "time", time, "the name of a column, or a pair of two")
+    return _column(what, "time", time), None
+
+
 def _online(what: str, online: bool, key: str | Sequence[str]) -> bool:
     if not is_a(online, bool) or (online and not key):
         raise _wrong(what, "online", online, "True for a table with a key, or False")
@@ -624,25 +647,40 @@ def _files(what: str, path: object) -> Files:
 
 def _grows(origin: Origin) -> bool:
     """Whether what comes is new, and not all that there is."""
-    return bool(_GLOB.search(origin.path)) if isinstance(origin, Files) else bool(origin.cursor)
-
-
-def _check_pulled(what: str, origin: Origin, schedule: str | None, mode: str | None) -> None:
-    """What an origin that is asked cannot be combined with."""
     if isinstance(origin, Files):
+        return bool(_GLOB.search(origin.path))
+    return isinstance(origin, Push) or bool(origin.cursor)
+
+
+def _check_origin(what: str, origin: Origin, schedule: str | None, mode: str | None) -> None:
+    """What an origin cannot be combined with."""
+    if isinstance(origin, Push) and mode == "replace":
+        raise _wrong(what, "mode", mode, "append: a push is one part of the rows")
+    if isinstance(origin, Files | Push):
         return
-    if schedule == "on arrival":
-        raise _wrong(what, "schedule", schedule, "none: nothing arrives by itself, it is asked for")
+    if schedule == ON_ARRIVAL:
+        raise _wrong(what, "schedule", schedule, "a cron line: nothing arrives by itself")
     if origin.cursor is None and mode not in (None, "replace"):
         raise _wrong(what, "mode", mode, "replace, or to have a cursor: else all rows come anew")
     if origin.cursor is not None and mode == "replace":
         raise _wrong(what, "mode", mode, "append, or to have no cursor: only new rows come")
 
 
-def _schedule(name: str, schedule: str | None) -> str | None:
-    if schedule is None or schedule == "on arrival":
+def _schedule(what: str, schedule: str | None) -> str | None:
+    if schedule is None or schedule == ON_ARRIVAL:
         return schedule
-    raise _wrong(f"source {name}", "schedule", schedule, "'on arrival', or none")
+    if is_a(schedule, str) and is_schedule(schedule):
+        return schedule
+    raise _wrong(
+        what, "schedule", schedule, "'on arrival', a cron line such as '0 6 * * *', or none"
+    )
+
+
+def _cron(what: str, schedule: str | None) -> str | None:
+    """A table or a model has a time of its own, or none: what arrives, arrives at a source."""
+    if schedule is None or (is_a(schedule, str) and is_schedule(schedule)):
+        return schedule
+    raise _wrong(what, "schedule", schedule, "a cron line such as '0 6 * * *', or none")
 
 
 def _wrong(what: str, setting: str, found: object, expected: str) -> UsageError:

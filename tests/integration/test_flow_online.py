@@ -20,7 +20,7 @@ import colonnade as co
 project = co.Project("small")
 project.source("landed", "landing/rows*.csv")
 
-@project.table(key="plane", time="since", known="known", online=True)
+@project.table(key="plane", time=("since", "known"), online=True)
 def planes(landed):
     return landed
 """

@@ -10,8 +10,10 @@ from colonnade.cli import render
 from colonnade.cli import table as upkeep
 from colonnade.cli.contract import contract
 from colonnade.cli.quarantine import quarantine, release
-from colonnade.cli.render import json_option, project_command, rows_option
+from colonnade.cli.render import json_option, limit_option, project_command, rows_option
 from colonnade.data.online import look_up
+from colonnade.lifecycle.schedule import next_due, scheduled
+from colonnade.lifecycle.timeline import timeline
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.wiring import Workspace
@@ -68,6 +70,31 @@ def show(workspace: Workspace, table: str, rows: int, as_json: bool) -> None:
     click.echo(f"{entry.ref.short}: {version.rows:,} rows, by {entry.actor} at {entry.at}")
     with pl.Config(tbl_cols=-1, tbl_hide_dataframe_shape=True):
         click.echo(session.scan(entry.ref).head(rows).collect())
+
+
+@data.command("log")
+@click.argument("name")
+@limit_option(20)
+@json_option
+@project_command
+def log(workspace: Workspace, name: str, limit: int, as_json: bool) -> None:
+    """The last runs of a source, table or model: when, by whom, rows, failures, what is due.
+
+    Example: colonnade data log flights
+    """
+    session = workspace.session("data log")
+    moments = timeline(session, workspace.project, name, limit)
+    due = {
+        subject.name: next_due(session, subject, line)
+        for subject, line in scheduled(workspace.project).items()
+    }.get(name)
+    if as_json:
+        render.as_json("data log", {"moments": moments, "due": due})
+        return
+    names = ("at", "actor", "what", "made", "rows", "bad", "took_ms", "detail")
+    render.table(names, [[getattr(moment, each) for each in names] for moment in moments])
+    if due is not None:
+        click.echo(f"due next: {due}")
 
 
 @data.command("online")

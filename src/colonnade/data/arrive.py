@@ -16,7 +16,7 @@ from colonnade.govern.session import Session
 from colonnade.project import Source
 from colonnade.records.canonical import Json
 from colonnade.records.entry import Entry
-from colonnade.records.source import Files
+from colonnade.records.source import Files, Push
 from colonnade.records.table import TableVersion
 
 
@@ -66,11 +66,22 @@ def look(session: Session, source: Source, folder: Path, newest: Entry | None) -
         UnavailableError: CN-PULL-…, an origin that is asked does not answer.
     """
     before = None if newest is None else newest.read(TableVersion)
+    if isinstance(source.origin, Push):
+        return _pushed(session, source, before)
     if not isinstance(source.origin, Files):
         return _asked(session, source, folder, newest)
     present = _landed(session, source, source.origin, folder)
     known = {} if before is None else before.files
     return Arrival(pieces=_new(source, present, known), present=present)
+
+
+def known(source: Source, before: TableVersion | None) -> dict[str, str]:
+    """The files that stay in the table beside new ones, by name.
+
+    Pushes are counted by the cursor: a list of them all in each version would grow for ever.
+    """
+    gone = before is None or source.mode == "replace" or isinstance(source.origin, Push)
+    return {} if before is None or gone else before.files
 
 
 def keep(session: Session, source: Source, arrival: Arrival) -> None:
@@ -80,9 +91,17 @@ def keep(session: Session, source: Source, arrival: Arrival) -> None:
 
 
 def done(session: Session, source: Source, arrival: Arrival) -> None:
-    """A table version holds the rows: what was asked for need not lie here any more."""
+    """A table version holds the rows: what was asked for or sent need not lie here any more."""
     if arrival.pulled is not None:
         session.clear_landing(source.name)
+    elif isinstance(source.origin, Push):
+        inbox = session.inbox("write", source.name)
+        inbox.clear([piece.path for piece in arrival.pieces], _position(arrival.cursor))
+
+
+def position(before: TableVersion | None) -> int:
+    """The number of the newest push that the table has."""
+    return 0 if before is None else _position(before.cursor)
 
 
 def check_unchanged(session: Session, source: Source, pieces: tuple[Piece, ...]) -> None:
@@ -117,6 +136,32 @@ def _asked(session: Session, source: Source, folder: Path, newest: Entry | None)
     return Arrival(
         pieces=(piece,) if new else (), present=(piece,), cursor=found.cursor, pulled=found
     )
+
+
+def _pushed(session: Session, source: Source, before: TableVersion | None) -> Arrival:
+    inbox = session.inbox("write", source.name)
+    receipts = inbox.after(position(before))
+    if before is None and not receipts:
+        raise NotFoundError(
+            "CN-INGEST-001",
+            f"source {source.name}: nothing was pushed yet",
+            f"colonnade server, then: POST /v1/sources/{source.name}/rows",
+        )
+    pieces = tuple(
+        Piece(
+            name=f"push/{source.name}/{receipt.batch}",
+            path=inbox.check_there(receipt),
+            sha256=receipt.file_sha256,
+        )
+        for receipt in receipts
+    )
+    number = receipts[-1].number if receipts else position(before)
+    return Arrival(pieces=pieces, present=pieces, cursor={"number": number})
+
+
+def _position(cursor: dict[str, Json]) -> int:
+    number = cursor.get("number", 0)
+    return number if isinstance(number, int) else 0
 
 
 def _landed(session: Session, source: Source, origin: Files, folder: Path) -> tuple[Piece, ...]:

@@ -87,7 +87,7 @@ def ingest(session: Session, source: Source, folder: Path) -> Ingested:
             return Ingested(newest, done=False)
         batch = _read(session, source, bound, arrival, before)
         arrive.check_unchanged(session, source, arrival.pieces)
-        known = {} if before is None or source.mode == "replace" else before.files
+        known = arrive.known(source, before)
         _check_new(source, known, batch)
         rows = verdict.Rows(batch.good, batch.good.height + batch.bad.height)
         verdicts = verdict.judge(session, bound.contract, rows, newest)

@@ -7,7 +7,7 @@ commit that holds the rows; which were dropped, by the ledger. So a row is settl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -112,8 +112,8 @@ def rows(session: Session, source: str) -> pl.DataFrame:
         session.version(Ref("table", source))
     events = pl.DataFrame(list(_events(session, source, newest)), schema=_SETTLED, orient="row")
     events = events.unique(_KEY, keep="first", maintain_order=True)
-    inside = [] if newest is None else list(newest.read(TableVersion).files.values())
     kept = attempts(session, source).join(events, on=_KEY, how="left")
+    inside = _inside(session, source, newest, kept["file_sha256"].unique())
     last = pl.coalesce("settled", pl.col("attempt").max().over(_KEY))
     state = (
         pl.when(~pl.col("file_sha256").is_in(inside))
@@ -127,6 +127,41 @@ def rows(session: Session, source: str) -> pl.DataFrame:
         .select("id", *_KEPT.names(), "state", "by", "at", "because", "became")
         .sort("file", "row")
     )
+
+
+def _inside(
+    session: Session, source: str, newest: Entry | None, files: Iterable[str]
+) -> list[str]:
+    """Of the files with bad rows those of which the table has the good ones.
+
+    A version of a source that is pushed to names its last pushes only; those of all versions are
+    in the ledger. What is replaced is not in the table any more.
+    """
+    if newest is None:
+        return []
+    there = set(newest.read(TableVersion).files.values())
+    if _is_replaced(session, newest):
+        return list(there)
+    return [
+        digest
+        for digest in files
+        if digest in there
+        or any(
+            entry.kind == "table" and entry.ref.name == source
+            for entry in session.made_from(f"file/{digest}")
+            if entry.verb in ("write", "adopt")
+        )
+    ]
+
+
+def _is_replaced(session: Session, newest: Entry) -> bool:
+    """Whether what lands takes the place of the table: said by the last version that landed."""
+    ref = newest.ref
+    for number in range(ref.version or 0, 0, -1):
+        version = session.version(Ref("table", ref.name, number)).read(TableVersion)
+        if version.landed:
+            return version.mode == "replace"
+    return False
 
 
 def attempts(session: Session, source: str) -> pl.DataFrame:

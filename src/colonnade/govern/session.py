@@ -21,6 +21,7 @@ from colonnade.govern import asking, upkeep, writer
 from colonnade.govern.asking import Rows, Sheet
 from colonnade.govern.beat import beating
 from colonnade.govern.change import Change
+from colonnade.govern.inbox import Inbox
 from colonnade.govern.stores import Stores
 from colonnade.govern.upkeep import Sweep
 from colonnade.govern.writer import Writer
@@ -32,7 +33,7 @@ from colonnade.records.entry import Entry
 from colonnade.records.job import Job
 from colonnade.records.online import Fact, Key, Published
 from colonnade.records.ref import Ref, moment_of, named
-from colonnade.records.source import CursorValue, Files
+from colonnade.records.source import CursorValue, Files, Push
 from colonnade.records.table import TableVersion
 from colonnade.store import durable, leases, process, sources
 from colonnade.store.lines import Lines
@@ -361,6 +362,15 @@ class Session:
         self.require("read", Ref("file", path.name))
         return sources.is_ragged(path, columns, rows)
 
+    def inbox(self, action: Action, source: str) -> Inbox:
+        """What is pushed to a source; `action` is what is done to its table.
+
+        Raises:
+            RefusedError: CN-ACCESS-001.
+        """
+        self.require(action, Ref("table", source))
+        return Inbox(self._stores, self.actor.name, source)
+
     @contextmanager
     def new_file(self, action: Action, path: Path) -> Iterator[Path]:
         """The name to write a file of the user's under; it is at `path` whole, or not at all.
@@ -379,7 +389,7 @@ class Session:
         """Ask a source's origin for rows from a point on."""
         self.require("write", Ref("table", source.name))
         origin, folder = source.origin, self._stores.landing.folder(source.name)
-        if isinstance(origin, Files):
+        if isinstance(origin, Files | Push):
             raise TypeError(origin)
         with asking.ask(origin, source.name, source.key, since, folder) as rows:
             yield rows

@@ -8,6 +8,7 @@ from pathlib import Path
 from colonnade.store import process
 from colonnade.store.blobs import Blobs
 from colonnade.store.database import Database
+from colonnade.store.inbox import Inbox
 from colonnade.store.jobs import Jobs
 from colonnade.store.keys import Keys
 from colonnade.store.ledger import Ledger
@@ -36,6 +37,7 @@ class Stores:
     blobs: Blobs
     online: Online
     landing: Landing
+    inbox: Inbox
 
 
 def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Stores:
@@ -62,4 +64,5 @@ def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Store
         blobs=Blobs(root / "blobs", keys),
         online=Online(root / "online"),
         landing=Landing(root / "landing"),
+        inbox=Inbox(database, root / "landing"),
     )

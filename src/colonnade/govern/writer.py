@@ -75,6 +75,7 @@ class Writer:
         self._name = name
         self._actor = actor
         self._lease = lease
+        self._began_s = time.monotonic()
 
     @property
     def newest(self) -> Entry | None:
@@ -117,7 +118,11 @@ class Writer:
                 actor=self._actor,
                 parent=self._parent(),
                 made_from=made,
-                version=replace(version, rows_added=came),
+                version=replace(
+                    version,
+                    rows_added=came,
+                    took_ms=round((time.monotonic() - self._began_s) * 1000),
+                ),
             )
             delta_version = self._commit(draft, frame, within)
             if delta_version == draft.parent + 1:

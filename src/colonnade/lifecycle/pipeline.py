@@ -14,6 +14,7 @@ from colonnade.base.errors import NotFoundError, UsageError
 from colonnade.base.text import closest
 from colonnade.compute.task import StepKey, why
 from colonnade.data import online
+from colonnade.data.arrive import position
 from colonnade.data.ingest import ingest
 from colonnade.data.spans import span_of
 from colonnade.data.transform import Built, transform
@@ -25,7 +26,8 @@ from colonnade.records.entry import Entry
 from colonnade.records.model import ModelVersion
 from colonnade.records.ref import Ref
 from colonnade.records.run import Run, RunResult
-from colonnade.records.source import Files
+from colonnade.records.schedule import ON_ARRIVAL
+from colonnade.records.source import Files, Push
 from colonnade.records.table import TableVersion
 from colonnade.train import fit
 
@@ -59,6 +61,7 @@ def run(
     folder: Path,
     names: Sequence[str] = (),
     progress: Progress = lambda _: None,
+    forced: bool = True,
 ) -> list[Step]:
     """Carry out what is wanted and not up to date.
 
@@ -69,6 +72,7 @@ def run(
         names: only these and what they are made from; empty for all. A model that is named is
             fitted even where an endpoint's trigger would decide.
         progress: told about each step when it is over.
+        forced: whether a model that is named is fitted whatever its endpoint's trigger says.
 
     Raises:
         NotFoundError: CN-RUN-001, a name is not declared.
@@ -86,7 +90,8 @@ def run(
         elif isinstance(part, Table):
             over(_table(session, part, folder))
         else:
-            for step in _model(session, project, part, folder, forced=part.name in names):
+            named = forced and part.name in names
+            for step in _model(session, project, part, folder, forced=named):
                 over(step)
     return steps
 
@@ -145,17 +150,28 @@ def arrived(session: Session, project: Project, folder: Path, settled_s: float) 
         Path in the project -> nanoseconds since 1970.
     """
     before_ns = int((clock.now_s() - settled_s) * 1e9)
-    waiting = {}
+    waiting: dict[str, int] = {}
     for source in project.sources.values():
+        if source.schedule != ON_ARRIVAL:
+            continue
         newest = session.newest("table", source.name)
+        if isinstance(source.origin, Push):
+            waiting |= _pushed(session, source, newest)
+            continue
         known = {} if newest is None else newest.read(TableVersion).files
-        if source.schedule != "on arrival" or not isinstance(source.origin, Files):
+        if not isinstance(source.origin, Files):
             continue
         for path in folder.glob(source.origin.path):
             name, written_ns = path.relative_to(folder).as_posix(), path.stat().st_mtime_ns
             if name not in known and written_ns < before_ns:
                 waiting[name] = written_ns
     return waiting
+
+
+def _pushed(session: Session, source: Source, newest: Entry | None) -> dict[str, int]:
+    after = position(None if newest is None else newest.read(TableVersion))
+    waiting = session.inbox("read", source.name).after(after)
+    return {f"push/{source.name}/{receipt.batch}": receipt.number for receipt in waiting}
 
 
 def endpoint_of(project: Project, model: Model) -> str | None:

@@ -175,7 +175,18 @@ class CursorValue:
 
 Pulled = Sql | Rest
 """An origin that is asked for rows."""
-Origin = Files | Sql | Rest
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Rows that are sent to the control server: ``POST /v1/sources/{name}/rows``.
+
+    >>> Push()
+    Push()
+    """
+
+
+Origin = Files | Sql | Rest | Push
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

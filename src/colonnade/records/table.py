@@ -63,6 +63,7 @@ class TableVersion:
         code: the user's code that made it; None where only ours did.
         profile: digest of the profile blob.
         report: digest of the validation report blob.
+        took_ms: how long its writer worked, from the lease to the commit.
         parts: SHA-256 of every data file that this commit added.
     """
 
@@ -71,6 +72,7 @@ class TableVersion:
     delta_version: int = -1
     rows: int = 0
     rows_added: int = 0
+    took_ms: int = 0
     columns: dict[str, str] = field(default_factory=dict)
     key: tuple[str, ...] = ()
     time: str | None = None
