@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 import msgspec
-import polars as pl
 
 from colonnade.cli import render
 from colonnade.cli import table as upkeep
 from colonnade.cli.contract import contract
 from colonnade.cli.quarantine import quarantine, release
-from colonnade.cli.render import json_option, limit_option, project_command, rows_option
+from colonnade.cli.render import json_option, limit_option, project_command
+from colonnade.cli.show import show
 from colonnade.data.online import look_up
 from colonnade.lifecycle.schedule import next_due, scheduled
 from colonnade.lifecycle.timeline import timeline
@@ -46,30 +46,6 @@ def ls(workspace: Workspace, as_json: bool) -> None:
         render.as_json("data ls", [dict(zip(names, row, strict=True)) for row in rows])
     else:
         render.table(("version", "rows", "columns", "at", "entry"), rows)
-
-
-@data.command("show")
-@click.argument("table")
-@rows_option
-@json_option
-@project_command
-def show(workspace: Workspace, table: str, rows: int, as_json: bool) -> None:
-    """One version: how it was made, its columns, some rows.
-
-    TABLE is a name, a version (departures@2), or what was the newest at the end of a day, UTC, or
-    at an instant (departures@2013-05-01).
-
-    Example: colonnade data show departures@2
-    """
-    session = workspace.session("data show")
-    entry = session.find("table", table)
-    if as_json:
-        render.as_json("data show", entry)
-        return
-    version = entry.read(TableVersion)
-    click.echo(f"{entry.ref.short}: {version.rows:,} rows, by {entry.actor} at {entry.at}")
-    with pl.Config(tbl_cols=-1, tbl_hide_dataframe_shape=True):
-        click.echo(session.scan(entry.ref).head(rows).collect())
 
 
 @data.command("log")
@@ -116,6 +92,7 @@ def online(workspace: Workspace, table: str, key: tuple[str, ...], as_json: bool
 
 
 data.add_command(quarantine)
+data.add_command(show)
 data.add_command(release)
 for _command in upkeep.COMMANDS:
     data.add_command(_command)

@@ -129,9 +129,7 @@ def rows(session: Session, source: str) -> pl.DataFrame:
     )
 
 
-def _inside(
-    session: Session, source: str, newest: Entry | None, files: Iterable[str]
-) -> list[str]:
+def _inside(session: Session, source: str, newest: Entry | None, files: Iterable[str]) -> list[str]:
     """Of the files with bad rows those of which the table has the good ones.
 
     A version of a source that is pushed to names its last pushes only; those of all versions are

@@ -25,7 +25,7 @@ def profile_of(session: Session, rows: pl.DataFrame, before: Entry | None = None
         Digest of the profile blob.
     """
     columns = frame.columns(rows)
-    earlier = None if before is None else _read(session, before)
+    earlier = None if before is None else read_profile(session, before)
     words = {name for name, column in columns.items() if isinstance(column, Mapping)}
     if earlier and (set(earlier.words), set(earlier.numbers)) == (words, set(columns) - words):
         found = profile.merge(earlier, profile.summarise(columns, earlier))
@@ -53,7 +53,7 @@ def profile_after(
     Returns:
         Digest of the profile blob.
     """
-    earlier = _read(session, before)
+    earlier = read_profile(session, before)
     columns = frame.columns(came)
     words = {name for name, column in columns.items() if isinstance(column, Mapping)}
     if (
@@ -94,6 +94,7 @@ def _touched(earlier: Profile, old: Profile) -> Iterator[tuple[str, float]]:
                     yield name, ours
 
 
-def _read(session: Session, entry: Entry) -> Profile | None:
+def read_profile(session: Session, entry: Entry) -> Profile | None:
+    """The profile of a version, None where it has none."""
     digest = entry.read(TableVersion).profile
     return None if digest is None else msgspec.json.decode(session.blob(digest), type=Profile)
