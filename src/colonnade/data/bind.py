@@ -15,14 +15,14 @@ import polars as pl
 
 from colonnade.base.errors import UsageError
 from colonnade.base.text import closest
-from colonnade.data import odcs, propose
+from colonnade.data import document, odcs, propose, widen
 from colonnade.data.arrive import Arrival
 from colonnade.data.cells import DTYPES, logical
 from colonnade.data.check import Known
+from colonnade.data.document import Document
 from colonnade.data.odcs import Loaded
 from colonnade.govern.session import Session
 from colonnade.project import Source
-from colonnade.records import canonical
 from colonnade.records.contract import Column, Contract, Reference
 from colonnade.records.entry import Entry
 from colonnade.records.ref import Ref
@@ -79,30 +79,23 @@ def known(
     """
     columns = {} if newest is None else newest.columns
     own = {} if mode == "replace" else columns
+    found = [_keys(session, contract, reference, own) for reference in contract.references]
     return Known(
-        keys=tuple(_keys(session, contract, reference, own) for reference in contract.references),
+        keys=tuple(keys for _, keys in found),
+        versions=tuple(dict.fromkeys(version for version, _ in found if version)),
         absent=frozenset(c.name for c in contract.columns if c.added and c.name not in columns),
     )
 
 
-def against(session: Session, contract: Contract) -> tuple[str, ...]:
-    """The versions of the tables that the contract refers to, as they are now."""
-    tables = sorted({reference.table for reference in contract.references})
-    found = [session.newest("table", table) for table in tables]
-    return tuple(entry.subject for entry in found if entry is not None)
-
-
-def document(session: Session, contract: Contract) -> odcs.Document:
+def kept(session: Session, contract: Contract) -> Document:
     """All that the file of a bound contract said."""
     if contract.document is None:
-        return odcs.document_of(contract)
-    found = canonical.decode(session.blob(contract.document))
-    assert isinstance(found, dict)  # noqa: S101 (a document is an object)
-    return found
+        return document.document_of(contract)
+    return document.from_bytes(session.blob(contract.document))
 
 
 def _record(session: Session, name: str, loaded: Loaded) -> Entry:
-    session.put_blob(canonical.encode(loaded.document))
+    session.put_blob(document.bytes_of(loaded.document))
     subject = Ref("contract", name)
     with session.change("write", subject) as change:
         return change.version("bind", subject, lambda _: loaded.contract)
@@ -121,11 +114,9 @@ def _widened(session: Session, path: Path, loaded: Loaded, arrival: Arrival) -> 
     columns = [column for name in extra if (column := _added(path.stem, extra[name]))]
     if not columns:
         return loaded
-    document = odcs.with_columns(loaded, columns)
-    found = odcs.of_document(path.stem, document)
-    odcs.refuse_personal(path, found.contract)
+    text = widen.widened(path.read_text(encoding="utf-8-sig"), loaded, columns)
     with session.new_file("write", path) as temporary:
-        temporary.write_text(odcs.text_of(document), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return odcs.load(path)
 
 
@@ -144,12 +135,16 @@ def _added(source: str, frames: Sequence[pl.LazyFrame]) -> Column | None:
 
 def _keys(
     session: Session, contract: Contract, reference: Reference, own: dict[str, str]
-) -> pl.LazyFrame:
-    """The keys of the other table, in the names and types of the columns that refer to them."""
+) -> tuple[str | None, pl.LazyFrame]:
+    """The keys of the other table, in the names and types of the columns that refer to them.
+
+    Returns:
+        The version that has them, and the keys.
+    """
     kinds = {column.name: DTYPES[column.type] for column in contract.columns}
     schema = {name: kinds[name] for name in reference.columns}
     if reference.table == contract.name and not own:
-        return pl.LazyFrame(schema=schema)
+        return None, pl.LazyFrame(schema=schema)
     newest = session.newest("table", reference.table)
     if newest is None:
         raise _incomparable(
@@ -175,7 +170,8 @@ def _keys(
                 "give both columns the same type",
             )
     pairs = zip(reference.columns, reference.to, strict=True)
-    return found.select(pl.col(to).cast(schema[name]).alias(name) for name, to in pairs)
+    keys = found.select(pl.col(to).cast(schema[name]).alias(name) for name, to in pairs)
+    return newest.subject, keys
 
 
 def _incomparable(contract: Contract, reference: Reference, found: str, fix: str) -> UsageError:

@@ -41,10 +41,12 @@ class Known:
         keys: for each reference of the contract, in order, the keys that the other table has: as
             many columns as the reference, in its order and types.
         absent: columns that a file may lack; all its cells are missing then.
+        versions: the table versions that the keys are from.
     """
 
     keys: tuple[pl.LazyFrame, ...] = ()
     absent: Collection[str] = ()
+    versions: tuple[str, ...] = ()
 
 
 NOTHING: Final = Known()
@@ -89,7 +91,9 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str, known: Known = NOT
         ),
     )
     typed = _with_references(typed, contract, known)
-    rules = dict(_rules(contract))
+    rules: dict[str, pl.Expr] = {}
+    for name, condition in _rules(contract):  # a column may be called row, or a,b
+        rules[name if name not in rules else f"{name} ({len(rules)})"] = condition
     _check_rules(contract, rules)
     try:
         good, failure = _schema(contract, rules.values()).filter(typed).collect_all()
