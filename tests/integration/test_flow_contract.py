@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
 
+from colonnade.data.ingest import Ingested, ingest
+from colonnade.project import Project
 from colonnade.records.contract import Contract
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
@@ -339,3 +344,73 @@ def test_a_contract_that_is_nowhere_is_refused_with_a_hint(shop, capsys):
     assert refused(shop, capsys, *words, "orders@7", "orders", code=2)["code"] == "CN-REF-002"
     assert refused(shop, capsys, *words, "no.yaml", "orders", code=2)["code"] == "CN-CONTRACT-001"
     assert refused(shop, capsys, "data", "contract", "show", "x y", code=2)["code"] == "CN-REF-001"
+
+
+# A process that dies at a step. What it wraps calls through: nothing is replaced.
+KILL = """
+    import os, signal, sys
+    from pathlib import Path
+    from colonnade.data.ingest import ingest
+    from colonnade.govern import change, session, writer
+    from colonnade.project import Project
+    from colonnade.wiring import open_workspace
+
+    folder, step = Path(sys.argv[1]), sys.argv[2]
+
+    def dies(function):
+        def call(*words, **rest):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call
+
+    if step == "proposed, file not written":
+        session.durable.whole = dies(session.durable.whole)
+    if step == "file written, not bound":
+        change.Change.version = dies(change.Change.version)
+    if step == "bound, rows not taken over":
+        writer.Writer.write = dies(writer.Writer.write)
+    if step == "rows committed, not named":
+        writer.Writer._name_version = dies(writer.Writer._name_version)
+    with open_workspace(folder) as workspace:
+        source = Project("p").source("rows", "landing/rows*")
+        ingest(workspace.session("test"), source, workspace.folder)
+"""
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "proposed, file not written",
+        "file written, not bound",
+        "bound, rows not taken over",
+        "rows committed, not named",
+    ],
+)
+def test_a_kill_while_a_column_is_added_leaves_a_contract_that_the_next_run_carries_on(
+    tmp_path, step
+):
+    empty(tmp_path)
+    (tmp_path / "contracts").mkdir(exist_ok=True)
+    (tmp_path / "contracts" / "rows.yaml").write_text(
+        "schema:\n- name: rows\n  properties:\n  - {name: id, logicalType: integer}\n"
+        "customProperties: [{property: drift, value: add}]\n"
+    )
+
+    def take() -> Ingested:
+        with open_workspace(tmp_path) as workspace:
+            source = Project("p").source("rows", "landing/rows*")
+            return ingest(workspace.session("test"), source, workspace.folder)
+
+    land(tmp_path, "rows1.csv", "id", "1")
+    take()
+    land(tmp_path, "rows2.csv", "id", "2")
+    land(tmp_path, "rows3.csv", "id,x", "3,0.5")
+    words = [sys.executable, "-c", textwrap.dedent(KILL), str(tmp_path), step]
+    assert subprocess.run(words, check=False).returncode == -9
+    take()
+    assert not take().done
+    rows = table(tmp_path, "rows").sort("id")
+    assert rows.select("id", "x").rows() == [(1, None), (2, None), (3, 0.5)]
+    with open_workspace(tmp_path) as workspace:
+        entries = workspace.session("test").entries(kind="contract", verb="bind")
+        assert [entry.read(Contract).version for entry in entries] == ["1.1.0", "1.0.0"]
+        assert workspace.verify().holds
