@@ -46,12 +46,14 @@ class Source:
         origin: where they come from.
         schedule: ``on arrival``: a running worker takes over what lands; None: a person runs it.
         mode: whether a file's rows are added to the table or take the place of all of it.
+        contract: a schema class in place of a contract's file.
     """
 
     name: str
     origin: Files
     schedule: str | None
     mode: WriteMode
+    contract: type | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,7 @@ class Project:
         *,
         schedule: str | None = None,
         mode: WriteMode | None = None,
+        contract: type | None = None,
     ) -> Source:
         """Declare files that land.
 
@@ -167,6 +170,7 @@ class Project:
             schedule: ``on arrival``: a running worker takes over what lands.
             mode: ``append`` (default for a glob: the rows of new files are added) or ``replace``
                 (default for one file: a changed file takes the place of the table).
+            contract: a dataframely schema class, in place of ``contracts/<name>.yaml``.
 
         Raises:
             UsageError: CN-NAME-001; CN-PROJECT-007, the name is taken; CN-PROJECT-009, a
@@ -178,11 +182,14 @@ class Project:
             raise _wrong(f"source {name}", "path", path, "a file or a glob in the project's folder")
         if mode not in (None, "append", "replace"):
             raise _wrong(f"source {name}", "mode", mode, "append or replace")
+        if contract is not None and not is_a(contract, type):
+            raise _wrong(f"source {name}", "contract", contract, "a dataframely schema class")
         source = Source(
             name=name,
             origin=Files(path=text),
             schedule=_schedule(name, schedule),
             mode=mode or ("append" if _GLOB.search(text) else "replace"),
+            contract=contract,
         )
         self._sources[name] = source
         return source

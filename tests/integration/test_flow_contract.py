@@ -414,3 +414,47 @@ def test_a_kill_while_a_column_is_added_leaves_a_contract_that_the_next_run_carr
         entries = workspace.session("test").entries(kind="contract", verb="bind")
         assert [entry.read(Contract).version for entry in entries] == ["1.1.0", "1.0.0"]
         assert workspace.verify().holds
+
+
+CLASS = """
+import dataframely as dy
+import polars as pl
+import colonnade as co
+
+
+class Rows(dy.Schema):
+    id = dy.Int64(primary_key=True, nullable=False)
+    x = dy.Float64(nullable=True, max_exclusive=1)
+
+    @dy.rule()
+    def small(cls) -> pl.Expr:
+        return cls.x.col * 2 < cls.id.col
+
+
+project = co.Project("small")
+project.source("rows", "landing/rows*.csv", contract=Rows)
+"""
+
+
+def test_a_schema_class_is_a_contract_like_a_file(tmp_path, capsys):
+    empty(tmp_path, CLASS)
+    land(tmp_path, "rows1.csv", "id,x", *(f"{n},0.1" for n in range(1, 60)), "60,1", "0,0.5")
+    assert colonnade(tmp_path, "run") == 0
+    bad = table(tmp_path, "quarantine.rows").sort("row")
+    assert bad["reasons"].to_list() == [["x|max_exclusive"], ["row|small"]]
+    assert not (tmp_path / "contracts" / "rows.yaml").exists()
+    assert colonnade(tmp_path, "run") == 0
+    capsys.readouterr()
+    assert colonnade(tmp_path, "data", "contract", "show", "rows@1") == 0
+    assert "x|max_exclusive" in capsys.readouterr().out
+    land(tmp_path, "rows2.csv", "id,x", "61,0.1")
+    (tmp_path / "project.py").write_text(CLASS.replace("* 2 <", "* 3 <"))
+    assert colonnade(tmp_path, "run") == 0
+    capsys.readouterr()
+    assert colonnade(tmp_path, "data", "contract", "diff", "rows@1", "rows@2") == 1
+    assert "breaking: the rule row|small was" in capsys.readouterr().out
+    (tmp_path / "contracts").mkdir(exist_ok=True)
+    (tmp_path / "contracts" / "rows.yaml").write_text("schema: []")
+    error = refused(tmp_path, capsys, code=2)
+    assert error["code"] == "CN-CONTRACT-014"
+    assert "has contract=, and there is rows.yaml too" in error["message"]

@@ -7,15 +7,15 @@ names, so that a description is kept and a person's name in it is in no entry.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from colonnade.base.errors import UsageError
 from colonnade.base.text import closest
-from colonnade.data import document, odcs, propose, widen
+from colonnade.data import document, odcs, propose, schema, widen
 from colonnade.data.arrive import Arrival
 from colonnade.data.cells import DTYPES, logical
 from colonnade.data.check import Known
@@ -24,17 +24,17 @@ from colonnade.data.odcs import Loaded
 from colonnade.govern.session import Session
 from colonnade.project import Source
 from colonnade.records.contract import Column, Contract, Reference
-from colonnade.records.entry import Entry
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion, WriteMode
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A contract and the version of it that the ledger has."""
+    """A contract, the version of it that the ledger has, and its rules that are code."""
 
     contract: Contract
     ref: Ref
+    coded: Mapping[str, pl.Expr] = field(default_factory=dict)
 
 
 def bind(session: Session, source: Source, folder: Path, arrival: Arrival) -> Bound:
@@ -48,6 +48,8 @@ def bind(session: Session, source: Source, folder: Path, arrival: Arrival) -> Bo
         RefusedError: CN-CONTRACT-003, a column is personal data.
     """
     path = folder / "contracts" / f"{source.name}.yaml"
+    if source.contract is not None:
+        return _bind_class(session, source, path)
     if not os.path.lexists(path):
         frames = [session.open_file(piece.path, ()) for piece in arrival.present]
         proposed = propose.propose(source.name, frames)
@@ -57,32 +59,42 @@ def bind(session: Session, source: Source, folder: Path, arrival: Arrival) -> Bo
     odcs.refuse_personal(path, loaded.contract)
     if loaded.contract.drift == "add":
         loaded = _widened(session, path, loaded, arrival)
-    newest = session.newest("contract", source.name)
-    if newest is None or newest.read(Contract) != loaded.contract:
-        newest = _record(session, source.name, loaded)
-    return Bound(loaded.contract, newest.ref)
+    return Bound(loaded.contract, _record(session, loaded.contract, loaded.document))
 
 
-def known(
-    session: Session, contract: Contract, newest: TableVersion | None, mode: WriteMode
-) -> Known:
+def _bind_class(session: Session, source: Source, path: Path) -> Bound:
+    """The contract that a class in the project states; there is no file beside it."""
+    if os.path.lexists(path):
+        raise UsageError(
+            "CN-CONTRACT-014",
+            f"source {source.name}: its declaration has contract=, and there is {path.name} too",
+            f"keep one: delete contracts/{path.name}, or leave contract= out",
+        )
+    stated = schema.contract_of(source.name, source.contract)
+    odcs.refuse_personal(Path(source.name), stated.contract)
+    return Bound(stated.contract, _record(session, stated.contract, None), stated.coded)
+
+
+def known(session: Session, bound: Bound, newest: TableVersion | None, mode: WriteMode) -> Known:
     """What a batch is checked against beside the contract.
 
     Args:
         session: whose actor may read the other tables.
-        contract: with its references.
+        bound: the contract, with its references.
         newest: version of the table that the batch goes to.
         mode: how it goes there: rows that are replaced are no keys for those that come.
 
     Raises:
         UsageError: CN-CONTRACT-012, a table that is referred to cannot be compared with.
     """
+    contract = bound.contract
     columns = {} if newest is None else newest.columns
     own = {} if mode == "replace" else columns
     found = [_keys(session, contract, reference, own) for reference in contract.references]
     return Known(
         keys=tuple(keys for _, keys in found),
         versions=tuple(dict.fromkeys(version for version, _ in found if version)),
+        coded=bound.coded,
         absent=frozenset(c.name for c in contract.columns if c.added and c.name not in columns),
     )
 
@@ -94,11 +106,16 @@ def kept(session: Session, contract: Contract) -> Document:
     return document.from_bytes(session.blob(contract.document))
 
 
-def _record(session: Session, name: str, loaded: Loaded) -> Entry:
-    session.put_blob(document.bytes_of(loaded.document))
-    subject = Ref("contract", name)
+def _record(session: Session, contract: Contract, said: Document | None) -> Ref:
+    """The version of the ledger: the newest, or a new one where something has changed."""
+    newest = session.newest("contract", contract.name)
+    if newest is not None and newest.read(Contract) == contract:
+        return newest.ref
+    if said is not None:
+        session.put_blob(document.bytes_of(said))
+    subject = Ref("contract", contract.name)
     with session.change("write", subject) as change:
-        return change.version("bind", subject, lambda _: loaded.contract)
+        return change.version("bind", subject, lambda _: contract).ref
 
 
 def _widened(session: Session, path: Path, loaded: Loaded, arrival: Arrival) -> Loaded:
@@ -142,9 +159,9 @@ def _keys(
         The version that has them, and the keys.
     """
     kinds = {column.name: DTYPES[column.type] for column in contract.columns}
-    schema = {name: kinds[name] for name in reference.columns}
+    types = {name: kinds[name] for name in reference.columns}
     if reference.table == contract.name and not own:
-        return None, pl.LazyFrame(schema=schema)
+        return None, pl.LazyFrame(schema=types)
     newest = session.newest("table", reference.table)
     if newest is None:
         raise _incomparable(
@@ -160,17 +177,17 @@ def _keys(
             hint = closest(name, columns)
             raise _incomparable(contract, reference, f"has no column {name}", hint)
     found = session.scan(newest.ref, reference.to)
-    types = found.collect_schema()
+    have = found.collect_schema()
     for name, to in zip(reference.columns, reference.to, strict=True):
-        if DTYPES[logical(to, types[to])] != schema[name]:
+        if DTYPES[logical(to, have[to])] != types[name]:
             raise _incomparable(
                 contract,
                 reference,
-                f"holds {to} as {types[to]}, the contract says {schema[name]} of {name}",
+                f"holds {to} as {have[to]}, the contract says {types[name]} of {name}",
                 "give both columns the same type",
             )
     pairs = zip(reference.columns, reference.to, strict=True)
-    keys = found.select(pl.col(to).cast(schema[name]).alias(name) for name, to in pairs)
+    keys = found.select(pl.col(to).cast(types[name]).alias(name) for name, to in pairs)
     return newest.subject, keys
 
 

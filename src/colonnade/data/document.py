@@ -85,6 +85,7 @@ def document_of(contract: Contract) -> Document:
         "customProperties": _listed(
             missing=list(contract.missing) or None,
             stopAbove=contract.stop_above,
+            rulesInCode={rule.name: rule.sql for rule in contract.coded} or None,
             rowRules={rule.name: rule.sql for rule in contract.rules} or None,
             drift=None if contract.drift == "stop" else contract.drift,
             uniqueKeys=[list(key) for key in contract.unique] or None,

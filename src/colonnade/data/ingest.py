@@ -106,7 +106,7 @@ def _read(
     before: TableVersion | None,
 ) -> _Batch:
     contract = bound.contract
-    known = bind.known(session, contract, before, source.mode)
+    known = bind.known(session, bound, before, source.mode)
     good, bad, landed = [], [], []
     left_out: dict[str, None] = {}
     reasons: dict[str, int] = {}

@@ -47,7 +47,7 @@ _APPLY: Final[dict[LogicalType, tuple[str, ...]]] = {
     "date": _BOUNDS,
     "timestamp": _BOUNDS,
 }
-_PERSONAL: Final = re.compile(r"personal|pii|sensitive", re.IGNORECASE)
+PERSONAL: Final = re.compile(r"personal|pii|sensitive", re.IGNORECASE)
 _MAX_DEPTH: Final = 32
 _MAX_LENGTH: Final = 2**32 - 1
 _EXACT: Final = 2**53  # a record holds no larger integer
@@ -252,8 +252,8 @@ def _column(path: Path, found: SchemaProperty) -> Column:
             _value(path, f"enum of column {name}", kind, each.value) for each in found.enum or []
         ),
         personal=bool(
-            _PERSONAL.search(found.classification or "")
-            or any(_PERSONAL.search(tag) for tag in found.tags or [])
+            PERSONAL.search(found.classification or "")
+            or any(PERSONAL.search(tag) for tag in found.tags or [])
         ),
         classification=found.classification,
         added=custom_of(found).get(ADDED) is True,
