@@ -14,11 +14,14 @@ import pytest
 import yaml
 
 from colonnade.data.ingest import Ingested, ingest
+from colonnade.govern.models import open_version
 from colonnade.project import Project
 from colonnade.records.contract import Contract
+from colonnade.records.model import Admitted
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.wiring import open_workspace
+from tests import projects
 from tests.projects import answered, colonnade, empty, fitted
 
 SHOP = """
@@ -458,3 +461,58 @@ def test_a_schema_class_is_a_contract_like_a_file(tmp_path, capsys):
     error = refused(tmp_path, capsys, code=2)
     assert error["code"] == "CN-CONTRACT-014"
     assert "has contract=, and there is rows.yaml too" in error["message"]
+
+
+BOUNDS = """\
+schema:
+- name: rows
+  properties:
+  - {name: id, logicalType: integer, required: true}
+  - {name: at, logicalType: timestamp}
+  - {name: x, logicalType: number, logicalTypeOptions: {minimum: 0, maximum: 1}}
+  - {name: w, logicalType: string, enum: [{value: a}, {value: b}, {value: c}]}
+  - {name: y, logicalType: boolean}
+"""
+
+
+def admitted_by(folder: Path) -> dict[str, Admitted | None]:
+    with open_workspace(folder) as workspace:
+        session = workspace.session("test")
+        predictor = open_version(session, session.version(Ref("model", "risk")))
+        return {each.name: each.admitted for each in predictor.signature.features}
+
+
+def test_a_request_is_asked_what_the_contract_asks_of_rows(tmp_path):
+    empty(tmp_path)
+    (tmp_path / "contracts").mkdir(exist_ok=True)
+    (tmp_path / "contracts" / "rows.yaml").write_text(BOUNDS)
+    projects.land(tmp_path, "rows1.csv", projects.rows(0, 400))
+    assert colonnade(tmp_path, "run") == 0
+    assert admitted_by(tmp_path) == {
+        "x": Admitted(contract="rows@1", minimum=0, maximum=1),
+        "w": Admitted(contract="rows@1", values=("a", "b", "c")),
+        "high": None,  # computed: no source has it
+    }
+    endpoint = projects.Endpoint(tmp_path)
+    try:
+        key = (tmp_path / "api.key").read_text()
+        row = {"x": 0.5, "w": "a", "high": True}
+        assert endpoint.ask([row], key)[0] == 200
+        status, problem = endpoint.ask([row, row | {"x": 1.5, "w": "z"}], key)
+        assert status == 422
+        assert [each["field"] for each in problem["errors"]] == ["x", "w"]
+        assert "at least 0 and at most 1 as contract rows@1 says" in str(problem)
+    finally:
+        endpoint.stop()
+
+
+def test_a_column_that_is_computed_under_its_name_is_not_the_contracts(tmp_path):
+    double = projects.PROJECT.replace(
+        "high=pl.col", 'x=pl.col("x") * 2 + 0.5, w=pl.col("w") + "!", high=pl.col'
+    )
+    empty(tmp_path, double)
+    (tmp_path / "contracts").mkdir(exist_ok=True)
+    (tmp_path / "contracts" / "rows.yaml").write_text(BOUNDS)
+    projects.land(tmp_path, "rows1.csv", projects.rows(0, 400))
+    assert colonnade(tmp_path, "run") == 0
+    assert admitted_by(tmp_path) == {"x": None, "w": None, "high": None}
