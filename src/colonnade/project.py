@@ -51,6 +51,7 @@ class Source:
         mode: whether a file's rows are added to the table, take the place of all of it, or of
             the rows with their keys.
         key: the columns that tell one row from another; empty where nothing does.
+        contract: a schema class in place of a contract's file.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Source:
     schedule: str | None
     mode: WriteMode
     key: tuple[str, ...] = ()
+    contract: type | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +197,7 @@ class Project:
         schedule: str | None = None,
         mode: WriteMode | None = None,
         key: str | Sequence[str] = (),
+        contract: type | None = None,
     ) -> Source:
         """Declare rows from outside: files that land, what is asked for, or what is sent.
 
@@ -207,6 +210,7 @@ class Project:
                 ``replace`` (default otherwise: what comes takes the place of the table) or
                 ``merge`` (a row that comes takes the place of the one with its key).
             key: the column or columns that tell one row from another.
+            contract: a dataframely schema class, in place of ``contracts/<name>.yaml``.
 
         Raises:
             UsageError: CN-NAME-001; CN-PROJECT-007, the name is taken; CN-PROJECT-009, a
@@ -217,6 +221,8 @@ class Project:
         found = origin if isinstance(origin, Sql | Rest | Push) else _files(what, origin)
         if mode is not None and mode not in modes:
             raise _wrong(what, "mode", mode, " or ".join(modes))
+        if contract is not None and not is_a(contract, type):
+            raise _wrong(what, "contract", contract, "a dataframely schema class")
         columns = (key,) if isinstance(key, str) else _columns(what, "key", key)
         if mode == "merge" and not columns:
             raise _wrong(what, "key", key, "a column or more to merge by")
@@ -227,6 +233,7 @@ class Project:
             schedule=_schedule(what, schedule),
             mode=mode or ("append" if _grows(found) else "replace"),
             key=columns,
+            contract=contract,
         )
         self._sources[name] = source
         return source

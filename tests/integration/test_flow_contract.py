@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
 
+from colonnade.data.ingest import Ingested, ingest
+from colonnade.govern.models import open_version
+from colonnade.project import Project
 from colonnade.records.contract import Contract
+from colonnade.records.model import Admitted
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.wiring import open_workspace
+from tests import projects
 from tests.projects import answered, colonnade, empty, fitted
 
 SHOP = """
@@ -121,7 +129,7 @@ def test_a_contract_of_the_whole_standard_binds_and_its_rules_are_checked(shop, 
     assert "warning: ordered_at|freshness: the newest ordered_at is" in said
     assert reasons(shop) == {3: ["customer|reference"], 4: ["country,city|reference"]}
     kept = report(shop)
-    assert kept["against"] == ["table/cities@1", "table/customers@1"]
+    assert kept["against"] == ["table/customers@1", "table/cities@1"]
     verdicts = {verdict["rule"]: verdict["holds"] for verdict in kept["verdicts"]}
     assert verdicts == {
         "enough": True,
@@ -259,6 +267,8 @@ def test_a_column_that_is_lacking_stops_whatever_the_drift(shop, capsys):
 
 def test_a_column_that_nobody_named_is_added_to_contract_and_table(shop, capsys):
     bind(shop, drift="add")
+    path = shop / "contracts" / "orders.yaml"
+    path.write_text(f"# Kept by hand.\n{path.read_text()}")
     land(shop, "orders1.csv", HEAD, *GOOD)
     assert colonnade(shop, "run") == 0
     land(shop, "orders2.csv", HEAD, *(line.replace("1,", "11,", 1) for line in GOOD))
@@ -270,8 +280,9 @@ def test_a_column_that_nobody_named_is_added_to_contract_and_table(shop, capsys)
     before, after = bound(shop)
     assert (before.version, after.version) == ("1.4.2", "1.5.0")
     assert (after.columns[-1].name, after.columns[-1].type) == ("weight", "number")
-    document = yaml.safe_load((shop / "contracts" / "orders.yaml").read_text())
-    assert document["team"]["members"][0]["username"] == "mhopper"
+    text = (shop / "contracts" / "orders.yaml").read_text()
+    assert yaml.safe_load(text)["team"]["members"][0]["username"] == "mhopper"
+    assert text.startswith("# Kept by hand.\n")
     # From now on it is a column like every other: a file without it is stopped.
     land(shop, "orders4.csv", HEAD, *(f"4{line}" for line in GOOD))
     assert refused(shop, capsys, code=2)["code"] == "CN-CONTRACT-005"
@@ -336,3 +347,172 @@ def test_a_contract_that_is_nowhere_is_refused_with_a_hint(shop, capsys):
     assert refused(shop, capsys, *words, "orders@7", "orders", code=2)["code"] == "CN-REF-002"
     assert refused(shop, capsys, *words, "no.yaml", "orders", code=2)["code"] == "CN-CONTRACT-001"
     assert refused(shop, capsys, "data", "contract", "show", "x y", code=2)["code"] == "CN-REF-001"
+
+
+# A process that dies at a step. What it wraps calls through: nothing is replaced.
+KILL = """
+    import os, signal, sys
+    from pathlib import Path
+    from colonnade.data.ingest import ingest
+    from colonnade.govern import change, session, writer
+    from colonnade.project import Project
+    from colonnade.wiring import open_workspace
+
+    folder, step = Path(sys.argv[1]), sys.argv[2]
+
+    def dies(function):
+        def call(*words, **rest):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call
+
+    if step == "proposed, file not written":
+        session.durable.whole = dies(session.durable.whole)
+    if step == "file written, not bound":
+        change.Change.version = dies(change.Change.version)
+    if step == "bound, rows not taken over":
+        writer.Writer.write = dies(writer.Writer.write)
+    if step == "rows committed, not named":
+        writer.Writer._name_version = dies(writer.Writer._name_version)
+    with open_workspace(folder) as workspace:
+        source = Project("p").source("rows", "landing/rows*")
+        ingest(workspace.session("test"), source, workspace.folder)
+"""
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "proposed, file not written",
+        "file written, not bound",
+        "bound, rows not taken over",
+        "rows committed, not named",
+    ],
+)
+def test_a_kill_while_a_column_is_added_leaves_a_contract_that_the_next_run_carries_on(
+    tmp_path, step
+):
+    empty(tmp_path)
+    (tmp_path / "contracts").mkdir(exist_ok=True)
+    (tmp_path / "contracts" / "rows.yaml").write_text(
+        "schema:\n- name: rows\n  properties:\n  - {name: id, logicalType: integer}\n"
+        "customProperties: [{property: drift, value: add}]\n"
+    )
+
+    def take() -> Ingested:
+        with open_workspace(tmp_path) as workspace:
+            source = Project("p").source("rows", "landing/rows*")
+            return ingest(workspace.session("test"), source, workspace.folder)
+
+    land(tmp_path, "rows1.csv", "id", "1")
+    take()
+    land(tmp_path, "rows2.csv", "id", "2")
+    land(tmp_path, "rows3.csv", "id,x", "3,0.5")
+    words = [sys.executable, "-c", textwrap.dedent(KILL), str(tmp_path), step]
+    assert subprocess.run(words, check=False).returncode == -9
+    take()
+    assert not take().done
+    rows = table(tmp_path, "rows").sort("id")
+    assert rows.select("id", "x").rows() == [(1, None), (2, None), (3, 0.5)]
+    with open_workspace(tmp_path) as workspace:
+        entries = workspace.session("test").entries(kind="contract", verb="bind")
+        assert [entry.read(Contract).version for entry in entries] == ["1.1.0", "1.0.0"]
+        assert workspace.verify().holds
+
+
+CLASS = """
+import dataframely as dy
+import polars as pl
+import colonnade as co
+
+
+class Rows(dy.Schema):
+    id = dy.Int64(primary_key=True, nullable=False)
+    x = dy.Float64(nullable=True, max_exclusive=1)
+
+    @dy.rule()
+    def small(cls) -> pl.Expr:
+        return cls.x.col * 2 < cls.id.col
+
+
+project = co.Project("small")
+project.source("rows", "landing/rows*.csv", contract=Rows)
+"""
+
+
+def test_a_schema_class_is_a_contract_like_a_file(tmp_path, capsys):
+    empty(tmp_path, CLASS)
+    land(tmp_path, "rows1.csv", "id,x", *(f"{n},0.1" for n in range(1, 60)), "60,1", "0,0.5")
+    assert colonnade(tmp_path, "run") == 0
+    bad = table(tmp_path, "quarantine.rows").sort("row")
+    assert bad["reasons"].to_list() == [["x|max_exclusive"], ["row|small"]]
+    assert not (tmp_path / "contracts" / "rows.yaml").exists()
+    assert colonnade(tmp_path, "run") == 0
+    capsys.readouterr()
+    assert colonnade(tmp_path, "data", "contract", "show", "rows@1") == 0
+    assert "x|max_exclusive" in capsys.readouterr().out
+    land(tmp_path, "rows2.csv", "id,x", "61,0.1")
+    (tmp_path / "project.py").write_text(CLASS.replace("* 2 <", "* 3 <"))
+    assert colonnade(tmp_path, "run") == 0
+    capsys.readouterr()
+    assert colonnade(tmp_path, "data", "contract", "diff", "rows@1", "rows@2") == 1
+    assert "breaking: the rule row|small was" in capsys.readouterr().out
+    (tmp_path / "contracts").mkdir(exist_ok=True)
+    (tmp_path / "contracts" / "rows.yaml").write_text("schema: []")
+    error = refused(tmp_path, capsys, code=2)
+    assert error["code"] == "CN-CONTRACT-014"
+    assert "has contract=, and there is rows.yaml too" in error["message"]
+
+
+BOUNDS = """\
+schema:
+- name: rows
+  properties:
+  - {name: id, logicalType: integer, required: true}
+  - {name: at, logicalType: timestamp}
+  - {name: x, logicalType: number, logicalTypeOptions: {minimum: 0, maximum: 1}}
+  - {name: w, logicalType: string, enum: [{value: a}, {value: b}, {value: c}]}
+  - {name: y, logicalType: boolean}
+"""
+
+
+def admitted_by(folder: Path) -> dict[str, Admitted | None]:
+    with open_workspace(folder) as workspace:
+        session = workspace.session("test")
+        predictor = open_version(session, session.version(Ref("model", "risk")))
+        return {each.name: each.admitted for each in predictor.signature.features}
+
+
+def test_a_request_is_asked_what_the_contract_asks_of_rows(tmp_path):
+    empty(tmp_path)
+    (tmp_path / "contracts").mkdir(exist_ok=True)
+    (tmp_path / "contracts" / "rows.yaml").write_text(BOUNDS)
+    projects.land(tmp_path, "rows1.csv", projects.rows(0, 400))
+    assert colonnade(tmp_path, "run") == 0
+    assert admitted_by(tmp_path) == {
+        "x": Admitted(contract="rows@1", minimum=0, maximum=1),
+        "w": Admitted(contract="rows@1", values=("a", "b", "c")),
+        "high": None,  # computed: no source has it
+    }
+    endpoint = projects.Endpoint(tmp_path)
+    try:
+        key = (tmp_path / "api.key").read_text()
+        row = {"x": 0.5, "w": "a", "high": True}
+        assert endpoint.ask([row], key)[0] == 200
+        status, problem = endpoint.ask([row, row | {"x": 1.5, "w": "z"}], key)
+        assert status == 422
+        assert [each["field"] for each in problem["errors"]] == ["x", "w"]
+        assert "at least 0 and at most 1 as contract rows@1 says" in str(problem)
+    finally:
+        endpoint.stop()
+
+
+def test_a_column_that_is_computed_under_its_name_is_not_the_contracts(tmp_path):
+    double = projects.PROJECT.replace(
+        "high=pl.col", 'x=pl.col("x") * 2 + 0.5, w=pl.col("w") + "!", high=pl.col'
+    )
+    empty(tmp_path, double)
+    (tmp_path / "contracts").mkdir(exist_ok=True)
+    (tmp_path / "contracts" / "rows.yaml").write_text(BOUNDS)
+    projects.land(tmp_path, "rows1.csv", projects.rows(0, 400))
+    assert colonnade(tmp_path, "run") == 0
+    assert admitted_by(tmp_path) == {"x": None, "w": None, "high": None}

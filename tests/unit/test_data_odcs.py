@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from colonnade.base.errors import RefusedError, UsageError
-from colonnade.data import odcs
+from colonnade.data import document, odcs, widen
 from colonnade.records import canonical
 from colonnade.records.contract import STOP_ABOVE, Column, Contract, RowRule
 
@@ -147,13 +147,13 @@ def test_a_file_of_the_whole_standard_is_read_and_written_without_loss(tmp_path)
     path = Path(__file__).parents[1] / "contracts" / "orders.yaml"
     found = odcs.load(path)
     copy = tmp_path / "orders.yaml"
-    copy.write_text(odcs.text_of(found.document))
+    copy.write_text(document.text_of(found.document))
     again = odcs.load(copy)
     assert again == found
     # PyYAML reads what looks like a date as one; in the standard's schema they are texts.
     written, came = yaml.safe_load(copy.read_text()), yaml.safe_load(path.read_text())
     assert came["team"]["members"][0]["dateIn"] == date(2012, 10, 1)
-    assert written == odcs._plain(came)
+    assert written == document.plain(came)
     assert list(written) == list(came)
 
 
@@ -169,13 +169,13 @@ def test_a_primary_key_of_several_columns_has_an_order(tmp_path):
 
 def test_of_several_tables_the_one_that_is_called_like_the_file_is_meant(tmp_path):
     path = contract(tmp_path, column())
-    document = yaml.safe_load(path.read_text())
+    said = yaml.safe_load(path.read_text())
     other = {"name": "planes", "properties": [column(name="y")]}
     planes = {"name": "planes", "properties": [column(name="z")]}
-    for tables in ([other, document["schema"][0]], [document["schema"][0], other]):
-        path.write_text(yaml.safe_dump(document | {"schema": tables}))
+    for tables in ([other, said["schema"][0]], [said["schema"][0], other]):
+        path.write_text(yaml.safe_dump(said | {"schema": tables}))
         assert [each.name for each in odcs.read(path).columns] == ["x"]
-    path.write_text(yaml.safe_dump(document | {"schema": [other, planes]}))
+    path.write_text(yaml.safe_dump(said | {"schema": [other, planes]}))
     with pytest.raises(UsageError, match="or one that is called flights"):
         odcs.read(path)
 
@@ -282,7 +282,7 @@ def test_the_owner_is_the_team_or_the_member_who_is_called_so(tmp_path, team, ow
     [("1.0.0", "1.1.0"), ("1.4.2", "1.5.0"), ("v2.9", "v2.10"), ("2013-01", "2013-01.1")],
 )
 def test_an_addition_is_the_next_minor_version(before, after):
-    assert odcs.next_version(before) == after
+    assert widen.next_version(before) == after
 
 
 @pytest.mark.parametrize(
@@ -389,3 +389,60 @@ def test_a_written_contract_can_be_read_by_others(tmp_path):
     columns = (Column(name="x", type="integer"),)
     odcs.write(path, Contract(name="flights", version="1.0.0", columns=columns))
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+KEPT = """\
+# Ours.
+version: "1.0.0"   # the first
+schema:
+  - name: flights
+    # what they fly
+    properties:
+      - name: x   # a number
+        logicalType: integer
+      - {name: y, logicalType: string}  # the last
+
+customProperties:
+  - {property: drift, value: add}
+"""
+
+
+def added(*names: str) -> list[Column]:
+    return [Column(name=name, type="number", added=True) for name in names]
+
+
+def test_a_file_that_is_widened_keeps_its_comments(tmp_path):
+    path = tmp_path / "flights.yaml"
+    path.write_text(KEPT)
+    text = widen.widened(KEPT, odcs.load(path), added("z", "on"))
+    path.write_text(text)
+    assert [column.name for column in odcs.read(path).columns] == ["x", "y", "z", "on"]
+    assert odcs.read(path).columns[2:] == tuple(added("z", "on"))
+    assert odcs.read(path).version == "1.1.0"
+    lines = [line for line in text.splitlines() if "#" in line]
+    assert lines == [
+        "# Ours.",
+        "version: '1.1.0'   # the first",
+        "    # what they fly",
+        "      - name: x   # a number",
+        "      - {name: y, logicalType: string}  # the last",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "schema: [{name: a, properties: [{name: x, logicalType: integer}]}]\n",
+        "version: 1.0.0\nschema: [{name: a, properties: [{name: x, logicalType: integer}]}]",
+        "schema:\n- properties:\n  - name: x\n    logicalType: date\n    description: |\n      t\n",
+        "version: 1.0.0\nschema:\n- properties:\n  - {name: x, logicalType: date,\n     id: '#'}",
+    ],
+)
+def test_a_file_that_cannot_be_edited_in_place_is_written_anew(tmp_path, text):
+    path = tmp_path / "flights.yaml"
+    path.write_text(text)
+    before = odcs.load(path)
+    path.write_text(widen.widened(text, before, added("z")))
+    after = odcs.load(path)
+    assert after.contract.columns == (*before.contract.columns, *added("z"))
+    assert after.document == widen.with_columns(before, added("z"))

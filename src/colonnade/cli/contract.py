@@ -14,6 +14,7 @@ from colonnade.cli import render
 from colonnade.cli.render import json_option, project_command
 from colonnade.data import bind, odcs
 from colonnade.data.compare import Change, breaks, compare
+from colonnade.data.document import text_of
 from colonnade.govern.session import Session
 from colonnade.lifecycle import impact
 from colonnade.lifecycle.impact import Hit
@@ -49,13 +50,13 @@ def show(workspace: Workspace, name: str, as_json: bool) -> None:
     session = workspace.session("data contract show")
     entry = session.version(named("contract", name))
     bound = entry.read(Contract)
-    document = bind.document(session, bound)
+    document = bind.kept(session, bound)
     if as_json:
         answer = {"contract": entry.ref.short, "at": entry.at, "by": entry.actor}
         render.as_json("data contract show", {**answer, "document": document})
         return
     click.echo(f"# {entry.ref.short}: bound by {entry.actor} at {entry.at}")
-    click.echo(odcs.text_of(document), nl=False)
+    click.echo(text_of(document), nl=False)
 
 
 @contract.command("diff")

@@ -7,35 +7,35 @@ names, so that a description is kept and a person's name in it is in no entry.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from colonnade.base.errors import UsageError
 from colonnade.base.text import closest
-from colonnade.data import odcs, propose
+from colonnade.data import document, odcs, propose, schema, widen
 from colonnade.data.arrive import Arrival
 from colonnade.data.cells import DTYPES, logical
 from colonnade.data.check import Known
+from colonnade.data.document import Document
 from colonnade.data.odcs import Loaded
 from colonnade.data.read import proposal
 from colonnade.govern.session import Session
 from colonnade.project import Source
-from colonnade.records import canonical
 from colonnade.records.contract import Column, Contract, Reference
-from colonnade.records.entry import Entry
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion, WriteMode
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A contract and the version of it that the ledger has."""
+    """A contract, the version of it that the ledger has, and its rules that are code."""
 
     contract: Contract
     ref: Ref
+    coded: Mapping[str, pl.Expr] = field(default_factory=dict)
 
 
 def bind(session: Session, source: Source, folder: Path, arrival: Arrival) -> Bound:
@@ -49,6 +49,8 @@ def bind(session: Session, source: Source, folder: Path, arrival: Arrival) -> Bo
         RefusedError: CN-CONTRACT-003, a column is personal data.
     """
     path = folder / "contracts" / f"{source.name}.yaml"
+    if source.contract is not None:
+        return _bind_class(session, source, path)
     if not os.path.lexists(path):
         proposed = proposal(session, source.name, arrival.present)
         with session.new_file("write", path) as temporary:
@@ -56,17 +58,21 @@ def bind(session: Session, source: Source, folder: Path, arrival: Arrival) -> Bo
     loaded = _load(path)
     if loaded.contract.drift == "add":
         loaded = _widened(session, path, loaded, arrival)
-    return _bound(session, source.name, loaded)
+    return Bound(loaded.contract, _record(session, loaded.contract, loaded.document))
 
 
-def bound(session: Session, source: str, folder: Path) -> Bound:
+def bound(session: Session, source: Source, folder: Path) -> Bound:
     """The contract that binds a source whose rows were taken over before.
 
     Raises:
         UsageError: CN-CONTRACT-…, the file is no contract, or asks for what is not checked.
         RefusedError: CN-CONTRACT-003, a column is personal data.
     """
-    return _bound(session, source, _load(folder / "contracts" / f"{source}.yaml"))
+    path = folder / "contracts" / f"{source.name}.yaml"
+    if source.contract is not None:
+        return _bind_class(session, source, path)
+    loaded = _load(path)
+    return Bound(loaded.contract, _record(session, loaded.contract, loaded.document))
 
 
 def _load(path: Path) -> Loaded:
@@ -75,56 +81,60 @@ def _load(path: Path) -> Loaded:
     return loaded
 
 
-def _bound(session: Session, source: str, loaded: Loaded) -> Bound:
-    newest = session.newest("contract", source)
-    if newest is None or newest.read(Contract) != loaded.contract:
-        newest = _record(session, source, loaded)
-    return Bound(loaded.contract, newest.ref)
+def _bind_class(session: Session, source: Source, path: Path) -> Bound:
+    """The contract that a class in the project states; there is no file beside it."""
+    if os.path.lexists(path):
+        raise UsageError(
+            "CN-CONTRACT-014",
+            f"source {source.name}: its declaration has contract=, and there is {path.name} too",
+            f"keep one: delete contracts/{path.name}, or leave contract= out",
+        )
+    stated = schema.contract_of(source.name, source.contract)
+    odcs.refuse_personal(Path(source.name), stated.contract)
+    return Bound(stated.contract, _record(session, stated.contract, None), stated.coded)
 
 
-def known(
-    session: Session, contract: Contract, newest: TableVersion | None, mode: WriteMode
-) -> Known:
+def known(session: Session, bound: Bound, newest: TableVersion | None, mode: WriteMode) -> Known:
     """What a batch is checked against beside the contract.
 
     Args:
         session: whose actor may read the other tables.
-        contract: with its references.
+        bound: the contract, with its references.
         newest: version of the table that the batch goes to.
         mode: how it goes there: rows that are replaced are no keys for those that come.
 
     Raises:
         UsageError: CN-CONTRACT-012, a table that is referred to cannot be compared with.
     """
+    contract = bound.contract
     columns = {} if newest is None else newest.columns
     own = {} if mode == "replace" else columns
+    found = [_keys(session, contract, reference, own) for reference in contract.references]
     return Known(
-        keys=tuple(_keys(session, contract, reference, own) for reference in contract.references),
+        keys=tuple(keys for _, keys in found),
+        versions=tuple(dict.fromkeys(version for version, _ in found if version)),
+        coded=bound.coded,
         absent=frozenset(c.name for c in contract.columns if c.added and c.name not in columns),
     )
 
 
-def against(session: Session, contract: Contract) -> tuple[str, ...]:
-    """The versions of the tables that the contract refers to, as they are now."""
-    tables = sorted({reference.table for reference in contract.references})
-    found = [session.newest("table", table) for table in tables]
-    return tuple(entry.subject for entry in found if entry is not None)
-
-
-def document(session: Session, contract: Contract) -> odcs.Document:
+def kept(session: Session, contract: Contract) -> Document:
     """All that the file of a bound contract said."""
     if contract.document is None:
-        return odcs.document_of(contract)
-    found = canonical.decode(session.blob(contract.document))
-    assert isinstance(found, dict)  # noqa: S101 (a document is an object)
-    return found
+        return document.document_of(contract)
+    return document.from_bytes(session.blob(contract.document))
 
 
-def _record(session: Session, name: str, loaded: Loaded) -> Entry:
-    session.put_blob(canonical.encode(loaded.document))
-    subject = Ref("contract", name)
+def _record(session: Session, contract: Contract, said: Document | None) -> Ref:
+    """The version of the ledger: the newest, or a new one where something has changed."""
+    newest = session.newest("contract", contract.name)
+    if newest is not None and newest.read(Contract) == contract:
+        return newest.ref
+    if said is not None:
+        session.put_blob(document.bytes_of(said))
+    subject = Ref("contract", contract.name)
     with session.change("write", subject) as change:
-        return change.version("bind", subject, lambda _: loaded.contract)
+        return change.version("bind", subject, lambda _: contract).ref
 
 
 def _widened(session: Session, path: Path, loaded: Loaded, arrival: Arrival) -> Loaded:
@@ -140,11 +150,9 @@ def _widened(session: Session, path: Path, loaded: Loaded, arrival: Arrival) -> 
     columns = [column for name in extra if (column := _added(path.stem, extra[name]))]
     if not columns:
         return loaded
-    document = odcs.with_columns(loaded, columns)
-    found = odcs.of_document(path.stem, document)
-    odcs.refuse_personal(path, found.contract)
+    text = widen.widened(path.read_text(encoding="utf-8-sig"), loaded, columns)
     with session.new_file("write", path) as temporary:
-        temporary.write_text(odcs.text_of(document), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return odcs.load(path)
 
 
@@ -163,12 +171,16 @@ def _added(source: str, frames: Sequence[pl.LazyFrame]) -> Column | None:
 
 def _keys(
     session: Session, contract: Contract, reference: Reference, own: dict[str, str]
-) -> pl.LazyFrame:
-    """The keys of the other table, in the names and types of the columns that refer to them."""
+) -> tuple[str | None, pl.LazyFrame]:
+    """The keys of the other table, in the names and types of the columns that refer to them.
+
+    Returns:
+        The version that has them, and the keys.
+    """
     kinds = {column.name: DTYPES[column.type] for column in contract.columns}
-    schema = {name: kinds[name] for name in reference.columns}
+    types = {name: kinds[name] for name in reference.columns}
     if reference.table == contract.name and not own:
-        return pl.LazyFrame(schema=schema)
+        return None, pl.LazyFrame(schema=types)
     newest = session.newest("table", reference.table)
     if newest is None:
         raise _incomparable(
@@ -184,17 +196,18 @@ def _keys(
             hint = closest(name, columns)
             raise _incomparable(contract, reference, f"has no column {name}", hint)
     found = session.scan(newest.ref, reference.to)
-    types = found.collect_schema()
+    have = found.collect_schema()
     for name, to in zip(reference.columns, reference.to, strict=True):
-        if DTYPES[logical(to, types[to])] != schema[name]:
+        if DTYPES[logical(to, have[to])] != types[name]:
             raise _incomparable(
                 contract,
                 reference,
-                f"holds {to} as {types[to]}, the contract says {schema[name]} of {name}",
+                f"holds {to} as {have[to]}, the contract says {types[name]} of {name}",
                 "give both columns the same type",
             )
     pairs = zip(reference.columns, reference.to, strict=True)
-    return found.select(pl.col(to).cast(schema[name]).alias(name) for name, to in pairs)
+    keys = found.select(pl.col(to).cast(types[name]).alias(name) for name, to in pairs)
+    return newest.subject, keys
 
 
 def _incomparable(contract: Contract, reference: Reference, found: str, fix: str) -> UsageError:

@@ -6,10 +6,10 @@ would drop them silently), cells that are not of their type, and numbers that a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, TypeGuard
 
 import dataframely as dy
 import polars as pl
@@ -50,10 +50,14 @@ class Known:
         keys: for each reference of the contract, in order, the keys that the other table has: as
             many columns as the reference, in its order and types.
         absent: columns that a file may lack; all its cells are missing then.
+        versions: the table versions that the keys are from.
+        coded: the contract's rules in code, by name: a record holds only their words.
     """
 
     keys: tuple[pl.LazyFrame, ...] = ()
     absent: Collection[str] = ()
+    versions: tuple[str, ...] = ()
+    coded: Mapping[str, pl.Expr] = field(default_factory=dict)
 
 
 NOTHING: Final = Known()
@@ -98,7 +102,9 @@ def check(frame: pl.LazyFrame, contract: Contract, what: str, known: Known = NOT
         ),
     )
     typed = _with_references(typed, contract, known)
-    rules = dict(_rules(contract))
+    rules: dict[str, pl.Expr] = {}
+    for name, condition in _rules(contract, known):  # a column may be called row, or a,b
+        rules[name if name not in rules else f"{name} ({len(rules)})"] = condition
     _check_rules(contract, rules)
     try:
         good, failure = _schema(contract, rules.values()).filter(typed).collect_all()
@@ -199,7 +205,12 @@ def _flag(number: int) -> str:
     return f"{_FOUND}{number}"
 
 
-def _rules(contract: Contract) -> Iterator[tuple[str, pl.Expr]]:
+def is_schema(value: object) -> TypeGuard[type[dy.Schema]]:
+    """Whether a value is a schema class."""
+    return isinstance(value, type) and issubclass(value, dy.Schema)
+
+
+def _rules(contract: Contract, known: Known) -> Iterator[tuple[str, pl.Expr]]:
     """``column|rule`` or ``row|rule``, and what must not be false."""
     for column in contract.columns:
         for name, condition in _conditions(column):
@@ -207,6 +218,10 @@ def _rules(contract: Contract) -> Iterator[tuple[str, pl.Expr]]:
     yield from _conditions_of_several(contract).items()
     for rule in contract.rules:
         yield f"row|{rule.name}", _row_condition(contract, rule)
+    for rule in contract.coded:
+        if rule.name not in known.coded:
+            raise _bad_rule(contract, rule.name, "it is code of the project, which is not at hand")
+        yield rule.name, known.coded[rule.name]
 
 
 def unique(contract: Contract) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -242,9 +257,9 @@ def _check_rules(contract: Contract, rules: dict[str, pl.Expr]) -> None:
     columns = {column.name: DTYPES[column.type] for column in contract.columns}
     flags = {READABLE + name: pl.Boolean() for name in columns}
     flags |= {_flag(number): pl.Boolean() for number, _ in enumerate(contract.references)}
-    of_columns = len(rules) - len(contract.rules)
+    of_columns = len(rules) - len(contract.rules) - len(contract.coded)
     for number, (name, condition) in enumerate(rules.items()):
-        # A row rule is the user's: it sees the user's columns.
+        # What a user wrote sees the user's columns.
         schema = columns | flags if number < of_columns else columns
         try:
             found = pl.DataFrame(schema=schema).select(rule=condition).schema["rule"]

@@ -133,7 +133,7 @@ def _keys(before: Contract, after: Contract) -> Iterator[Change]:
 
 
 def _whole(before: Contract, after: Contract) -> Iterator[Change]:
-    old, new = ({rule.name: rule.sql for rule in c.rules} for c in (before, after))
+    old, new = ({rule.name: rule.sql for rule in (*c.rules, *c.coded)} for c in (before, after))
     for name in _gone(new, old):
         yield _breaking(f"a new rule {name}: {new[name]}")
     for name in _gone(old, new):

@@ -64,6 +64,7 @@ class _Batch:
     landed: tuple[LandedFile, ...]
     reasons: dict[str, int]
     left_out: tuple[str, ...]
+    against: tuple[str, ...]
 
 
 def ingest(session: Session, source: Source, folder: Path) -> Ingested:
@@ -117,7 +118,7 @@ def _read(
     before: TableVersion | None,
 ) -> _Batch:
     contract = bound.contract
-    known = bind.known(session, contract, before, source.mode)
+    known = bind.known(session, bound, before, source.mode)
     good, bad, landed = [], [], []
     left_out: dict[str, None] = {}
     reasons: dict[str, int] = {}
@@ -144,6 +145,7 @@ def _read(
         landed=tuple(landed),
         reasons=reasons,
         left_out=tuple(left_out),
+        against=known.versions,
     )
 
 
@@ -171,7 +173,7 @@ def _report(session: Session, bound: Bound, batch: _Batch, verdicts: tuple[Verdi
         "reasons": batch.reasons,
         "stop_above": bound.contract.stop_above,
         "verdicts": canonical.plain(verdicts),
-        "against": list(bind.against(session, bound.contract)),
+        "against": list(batch.against),
         "left_out": list(batch.left_out),
     }
     return session.put_blob(canonical.encode(report))

@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
@@ -25,22 +24,14 @@ from open_data_contract_standard.model import (
 )
 from pydantic import ValidationError
 
-from colonnade.base.errors import ColonnadeError, RefusedError
+from colonnade.base.errors import RefusedError
 from colonnade.base.text import closest
-from colonnade.data.terms import ADDED, ENGINE, SUBJECT, Terms, custom_of, unchecked, wrong
+from colonnade.data.document import OPTIONS, Document, bytes_of, document_of, plain, text_of
+from colonnade.data.terms import ADDED, Terms, custom_of, unchecked, wrong
 from colonnade.records import canonical
-from colonnade.records.canonical import Json
-from colonnade.records.contract import BatchRule, Column, Contract, LogicalType, Scalar
+from colonnade.records.contract import Column, Contract, LogicalType, Scalar
 
-API_VERSION: Final = "v3.1.0"
 TYPES: Final = cast("tuple[LogicalType, ...]", get_args(LogicalType))
-_OPTIONS: Final = {
-    "minimum": "minimum",
-    "maximum": "maximum",
-    "minLength": "min_length",
-    "maxLength": "max_length",
-    "pattern": "pattern",
-}
 _LENGTHS: Final = ("minLength", "maxLength", "pattern")
 _BOUNDS: Final = ("minimum", "maximum")
 _PYTHON: Final[dict[LogicalType, tuple[type, ...]]] = {
@@ -56,13 +47,11 @@ _APPLY: Final[dict[LogicalType, tuple[str, ...]]] = {
     "date": _BOUNDS,
     "timestamp": _BOUNDS,
 }
-_PERSONAL: Final = re.compile(r"personal|pii|sensitive", re.IGNORECASE)
+PERSONAL: Final = re.compile(r"personal|pii|sensitive", re.IGNORECASE)
 _MAX_DEPTH: Final = 32
 _MAX_LENGTH: Final = 2**32 - 1
 _EXACT: Final = 2**53  # a record holds no larger integer
 _NESTED: Final = ("properties", "items", "map")
-_VERSION: Final = re.compile(r"(v?[0-9]{1,6}\.)([0-9]{1,6})(\.[0-9]+)?")
-Document = dict[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +87,7 @@ def load(path: Path) -> Loaded:
             raise wrong(path, "it is no regular file")
         text = path.read_text(encoding="utf-8-sig")
         _check_form(path, text)
-        found = _plain(yaml.safe_load(text))
+        found = plain(yaml.safe_load(text))
         parsed = OpenDataContractStandard.model_validate(found)
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         raise wrong(path, _first_problem(error)) from error
@@ -150,7 +139,7 @@ def _contract(path: Path, found: Document, document: OpenDataContractStandard) -
         purpose=terms.purpose(),
         subject=terms.subject(),
         retention_d=terms.retention_d(),
-        document=digest(path, found),
+        document=_digest(path, found),
     )
     return Loaded(contract, found)
 
@@ -162,16 +151,11 @@ def names_in(loaded: Loaded) -> tuple[str, ...]:
     return tuple(name for name in names if isinstance(name, str))
 
 
-def digest(path: Path, document: Document) -> str:
-    """The digest of a document.
-
-    Raises:
-        UsageError: CN-CONTRACT-001, a record cannot hold it.
-    """
+def _digest(path: Path, document: Document) -> str:
     try:
-        return canonical.digest(document)
-    except ColonnadeError as error:
-        raise wrong(path, error.message) from error
+        return canonical.sha256(bytes_of(document))
+    except ValueError as error:
+        raise wrong(path, f"it holds what JSON cannot: {_first_problem(error)}") from error
 
 
 def write(path: Path, contract: Contract) -> None:
@@ -179,74 +163,6 @@ def write(path: Path, contract: Contract) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
         file.write(text_of(document_of(contract)))
-
-
-def text_of(document: Document) -> str:
-    """A document as the text of a file, its parts in their order."""
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-
-
-def with_columns(loaded: Loaded, columns: Sequence[Column]) -> Document:
-    """The document with further columns and the next minor version; all else as it was."""
-    document = cast("dict[str, Any]", canonical.plain(loaded.document))
-    names = {column.name for column in loaded.contract.columns}
-    table = next(
-        table
-        for table in document["schema"]
-        if {column["name"] for column in table.get("properties") or []} == names
-    )
-    table["properties"] += [_property(column, loaded.contract) for column in columns]
-    document["version"] = next_version(loaded.contract.version)
-    return document
-
-
-def next_version(version: str) -> str:
-    """The version that an addition gets: the next minor one."""
-    match = _VERSION.fullmatch(version)
-    if match is None:
-        return f"{version}.1"
-    return f"{match[1]}{int(match[2]) + 1}" + (".0" if match[3] else "")
-
-
-def document_of(contract: Contract) -> Document:
-    """A document that says what a contract says."""
-    table: dict[str, Any] = {
-        "name": contract.name,
-        "properties": [_property(column, contract) for column in contract.columns],
-    }
-    if contract.references:
-        table["relationships"] = [
-            {
-                "type": "foreignKey",
-                "from": [f"{contract.name}.{column}" for column in reference.columns],
-                "to": [f"{reference.table}.{column}" for column in reference.to],
-            }
-            for reference in contract.references
-        ]
-    if contract.batch:
-        table["quality"] = [_quality(rule) for rule in contract.batch]
-    said = {
-        "apiVersion": API_VERSION,
-        "kind": "DataContract",
-        "id": contract.name,
-        "version": contract.version,
-        "status": "active",
-        "description": {"purpose": contract.purpose} if contract.purpose else None,
-        "schema": [table],
-        "team": {"name": contract.owner} if contract.owner else None,
-        "slaProperties": _ages(contract) or None,
-        "customProperties": _listed(
-            missing=list(contract.missing) or None,
-            stopAbove=contract.stop_above,
-            rowRules={rule.name: rule.sql for rule in contract.rules} or None,
-            drift=None if contract.drift == "stop" else contract.drift,
-            uniqueKeys=[list(key) for key in contract.unique] or None,
-        ),
-    }
-    return cast(
-        "Document",
-        canonical.plain({name: value for name, value in said.items() if value is not None}),
-    )
 
 
 def refuse_personal(path: Path, contract: Contract) -> None:
@@ -263,15 +179,6 @@ def refuse_personal(path: Path, contract: Contract) -> None:
             "has no vault to pseudonymise it; nothing was read",
             "leave the column out of the landing files and of the contract",
         )
-
-
-def _plain(value: object) -> Json:
-    """What YAML reads as JSON values; what it takes for a date is its text."""
-    if isinstance(value, dict):
-        return {str(_plain(name)): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    return value.isoformat() if isinstance(value, date) else cast("Json", value)
 
 
 def _table(path: Path, tables: Sequence[SchemaObject]) -> int:
@@ -333,9 +240,9 @@ def _column(path: Path, found: SchemaProperty) -> Column:
     kind = found.logicalType
     fields: dict[str, Any] = {}
     for option, value in (found.logicalTypeOptions or {}).items():
-        if option not in _OPTIONS:
+        if option not in OPTIONS:
             raise unchecked(path, f"logicalTypeOptions.{option} of column {name}")
-        fields[_OPTIONS[option]] = _option(path, f"{option} of column {name}", kind, option, value)
+        fields[OPTIONS[option]] = _option(path, f"{option} of column {name}", kind, option, value)
     return Column(
         name=name,
         type=kind,
@@ -345,8 +252,8 @@ def _column(path: Path, found: SchemaProperty) -> Column:
             _value(path, f"enum of column {name}", kind, each.value) for each in found.enum or []
         ),
         personal=bool(
-            _PERSONAL.search(found.classification or "")
-            or any(_PERSONAL.search(tag) for tag in found.tags or [])
+            PERSONAL.search(found.classification or "")
+            or any(PERSONAL.search(tag) for tag in found.tags or [])
         ),
         classification=found.classification,
         added=custom_of(found).get(ADDED) is True,
@@ -373,71 +280,6 @@ def _value(path: Path, what: str, kind: LogicalType, value: object) -> Scalar:
     if not right or (isinstance(value, float) and not math.isfinite(value)):
         raise wrong(path, f"{what} is {value!r}, expected a value of the type {kind}")
     return cast("Scalar", value)
-
-
-def _property(column: Column, contract: Contract) -> dict[str, Any]:
-    options = {
-        option: getattr(column, field)
-        for option, field in _OPTIONS.items()
-        if getattr(column, field) is not None
-    }
-    key = column.name in contract.primary_key
-    place = contract.primary_key.index(column.name) + 1 if key else None
-    said = {
-        "name": column.name,
-        "logicalType": column.type,
-        "logicalTypeOptions": options or None,
-        "required": column.required or None,
-        "unique": column.unique or None,
-        "primaryKey": key or None,
-        "primaryKeyPosition": place,
-        "classification": column.classification,
-        "tags": ["personal"] if column.personal and not column.classification else None,
-        "enum": [{"value": value} for value in column.enum] or None,
-        "customProperties": _listed(
-            **{SUBJECT: column.name == contract.subject or None, ADDED: column.added or None}
-        ),
-    }
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _listed(**values: object) -> list[dict[str, object]] | None:
-    """Custom properties that are said."""
-    said = [{"property": name, "value": v} for name, v in values.items() if v is not None]
-    return said or None
-
-
-def _quality(rule: BatchRule) -> dict[str, Any]:
-    values = list(rule.values)
-    said: dict[str, Any] = {
-        "name": rule.name,
-        rule.operator: values if len(values) > 1 else values[0],
-        "severity": "error" if rule.severity == "stop" else "warning",
-    }
-    if rule.metric == "volume":
-        implementation = {"metric": "volume", "batches": rule.batches}
-        return {**said, "type": "custom", "engine": ENGINE, "implementation": implementation}
-    said |= {"type": "library", "metric": rule.metric}
-    if rule.columns:
-        said |= {"arguments": {"properties": list(rule.columns)}}
-        said |= {"unit": "percent" if rule.percent else "rows"}
-    return said
-
-
-def _ages(contract: Contract) -> list[dict[str, Any]]:
-    said: list[dict[str, Any]] = [
-        {
-            "property": "latency",
-            "value": age.within_s,
-            "unit": "s",
-            "element": f"{contract.name}.{age.column}",
-            "customProperties": _listed(severity="warning" if age.severity == "warn" else "error"),
-        }
-        for age in contract.freshness
-    ]
-    if contract.retention_d is not None:
-        said.append({"property": "retention", "value": contract.retention_d, "unit": "d"})
-    return said
 
 
 def _check_names(path: Path, columns: list[SchemaProperty]) -> None:

@@ -98,6 +98,7 @@ class Terms:
         self._path = path
         self._document = document
         self._table = table
+        self._only = len(document.schema_ or []) == 1  # whatever is named is named of this table
         self._types = {str(c.name): c.logicalType for c in table.properties or []}
         self._columns = list(self._types)
         self._custom = self._own(document.customProperties, _CONTRACT, "the contract")
@@ -274,10 +275,11 @@ class Terms:
         found = []
         for element in (part.strip() for part in text.split(",") if part.strip()):
             table, _, column = element.partition(".")
-            name = column if column and table in (self._table.name, self._path.stem) else element
+            known = (self._table.name, self._table.physicalName, self._path.stem)
+            name = column if column and table in known else element
             if name in self._columns:
                 found.append(name)
-            elif must or table == self._table.name:
+            elif must or (column and table in known) or (self._only and element not in known):
                 raise self._wrong(f"{element!r} is no column; {closest(name, self._columns)}")
         return found
 

@@ -119,6 +119,7 @@ class Contract:
         owner: the team, or the person, that answers for the data.
         subject: the column that says whom a row is about.
         retention_d: days after which rows are deleted.
+        coded: rules that a schema class states in code; their `sql` is what the engine calls them.
         document: digest of all that the file says; None where there is no file.
     """
 
@@ -138,4 +139,5 @@ class Contract:
     purpose: str | None = None
     subject: str | None = None
     retention_d: int | None = None
+    coded: tuple[RowRule, ...] = ()
     document: str | None = None
