@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
-import psycopg
 import pytest
 
 import colonnade as co
 from colonnade.base.errors import ColonnadeError
+from colonnade.data import pull
 from colonnade.data.ingest import Ingested, ingest
 from colonnade.project import Project
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.wiring import open_workspace
-from tests.postgresql import server
 from tests.projects import empty
-
-FIRST = datetime(2024, 1, 1, tzinfo=UTC)
-Say = Callable[..., None]
+from tests.shop import FIRST, KINDS, Shop
 
 
-class Shop:
-    """A database of somebody else, with one table of orders."""
-
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.kind = kind
-        if kind == "sqlite":
-            self.url = f"sqlite:///{folder / 'shop.db'}"
-            self._connection = sqlite3.connect(folder / "shop.db", isolation_level=None)
-        else:
-            self.url = server().create()
-            self._connection = psycopg.connect(self.url, autocommit=True)
-        time = "TEXT" if kind == "sqlite" else "TIMESTAMPTZ"
-        self.say(f"CREATE TABLE orders (id INTEGER, amount NUMERIC(10, 2), at {time})")
-
-    def say(self, statement: str, *values: object) -> None:
-        mark = "?" if self.kind == "sqlite" else "%s"
-        self._connection.execute(statement.replace("?", mark), values)
-
-    def order(self, number: int, minutes: float, amount: float = 1.5) -> None:
-        self.say("INSERT INTO orders VALUES (?, ?, ?)", number, amount, self.at(minutes))
-
-    def move(self, number: int, minutes: float) -> None:
-        self.say("UPDATE orders SET at = ? WHERE id = ?", self.at(minutes), number)
-
-    def at(self, minutes: float) -> object:
-        moment = FIRST + timedelta(minutes=minutes)
-        return moment if self.kind != "sqlite" else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def shop(request, tmp_path, monkeypatch) -> Iterator[Shop]:
     shop = Shop(request.param, tmp_path)
     monkeypatch.setenv("SHOP", shop.url)
@@ -68,6 +32,13 @@ def shop(request, tmp_path, monkeypatch) -> Iterator[Shop]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return empty(tmp_path / "project")
+
+
+@pytest.fixture(params=[True, False], ids=["one by one", "by count"])
+def each(request, monkeypatch) -> None:
+    """How late rows are looked for: as in a table of few rows, as in one of many."""
+    if not request.param:
+        monkeypatch.setattr(pull, "ALL_OF", 0)
 
 
 def orders(query: str = "orders", key: str = "id", **options) -> co.Sql:
@@ -126,7 +97,7 @@ def test_only_new_rows_come_the_next_time(shop, folder):
     assert not take(folder).done
 
 
-def test_rows_that_come_late_are_found_within_the_lag_and_far_behind_it(shop, folder):
+def test_rows_that_come_late_are_found_within_the_lag_and_far_behind_it(shop, folder, each):
     for number in range(100):
         shop.order(number, number)
     take(folder)
@@ -141,7 +112,7 @@ def test_rows_that_come_late_are_found_within_the_lag_and_far_behind_it(shop, fo
     assert numbers(folder) == list(range(104))
 
 
-def test_a_late_row_does_not_hide_behind_one_that_moved_on(shop, folder):
+def test_a_late_row_does_not_hide_behind_one_that_moved_on(shop, folder, each):
     for number in range(100):
         shop.order(number, number)
     take(folder)
@@ -152,7 +123,7 @@ def test_a_late_row_does_not_hide_behind_one_that_moved_on(shop, folder):
     assert sorted(numbers(folder)) == sorted([*range(101), 5])  # both states of 5
 
 
-def test_rows_that_are_deleted_stay_and_do_not_hide_later_late_ones(shop, folder):
+def test_rows_that_are_deleted_stay_and_do_not_hide_later_late_ones(shop, folder, each):
     for number in range(100):
         shop.order(number, number)
     take(folder)
@@ -165,7 +136,7 @@ def test_rows_that_are_deleted_stay_and_do_not_hide_later_late_ones(shop, folder
     assert len(numbers(folder)) == 102
 
 
-def test_without_a_key_rows_that_are_alike_are_as_many_as_they_are(shop, folder):
+def test_without_a_key_rows_that_are_alike_are_as_many_as_they_are(shop, folder, each):
     for number in (1, 1, 2):
         shop.order(number, 1)
     source = orders(key=())
@@ -178,7 +149,7 @@ def test_without_a_key_rows_that_are_alike_are_as_many_as_they_are(shop, folder)
     assert numbers(folder) == [1, 1, 1, 2, 2, 3]
 
 
-def test_a_row_without_a_place_on_the_cursor_is_taken_once(shop, folder):
+def test_a_row_without_a_place_on_the_cursor_is_taken_once(shop, folder, each):
     shop.order(1, 0)
     shop.say("INSERT INTO orders VALUES (2, 1, NULL)")
     take(folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
@@ -42,29 +41,29 @@ class Marker:
     key: tuple[str, ...]
     cursor: str
     ordered: bool
-    _alike: Counter[bytes]
-    _last: list[object]
+    _alike: dict[bytes, int]
+    _last: list[str | None]
 
     @classmethod
     def new(cls, key: tuple[str, ...], cursor: str, *, ordered: bool) -> Marker:
         """Of one stream of rows."""
-        return cls(key, cursor, ordered, Counter(), [None])
+        return cls(key, cursor, ordered, {}, [None])
 
     def ids(self, rows: pl.DataFrame) -> pl.DataFrame:
         """``id``, ``key`` and ``at`` of each row."""
         by = list(self.key) or sorted(rows.columns)
         at = place(rows[self.cursor])
-        values = rows.select(pl.col(by).to_physical() if by else pl.lit(0)).iter_rows()
-        keys, found = [], []
+        values = rows.select(pl.col(by).to_physical()).iter_rows()
+        keys, found, alike = [], [], self._alike
         for value, where in zip(values, at, strict=True):
-            key = _hash(repr(value))
+            key = _hash(repr(value).encode(errors="surrogatepass"))
             if self.ordered and where != self._last[0]:
-                self._alike.clear()
+                alike.clear()
                 self._last[0] = where
-            row = _hash(f"{key.hex()} {where!r}")
-            number = self._alike[row]
-            self._alike[row] += 1
-            found.append(_hash(f"{row.hex()} {number}") if number else row)
+            row = _hash(key + (b"-" if where is None else where.encode(errors="surrogatepass")))
+            number = alike.get(row, 0)
+            alike[row] = number + 1
+            found.append(_hash(b"%b %d" % (row, number)) if number else row)
             keys.append(key)
         return pl.DataFrame({"id": found, "key": keys, "at": at}, schema=_SCHEMA)
 
@@ -144,5 +143,5 @@ def _read(session: Session, parts: Sequence[str] | dict[str, int]) -> pl.DataFra
     return pl.concat([pl.DataFrame(schema=_SCHEMA), *frames])
 
 
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=_ID_BYTES).digest()
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_ID_BYTES).digest()

@@ -22,7 +22,7 @@ from colonnade.records.source import TABLE, CursorValue, Sql
 from colonnade.store.origins.columns import INSTANT, dtype_of, not_taken
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 (a clock without a zone)
-_TEXT_KINDS: Final = ("integer", "real", "text", "blob")
+_WORDS: Final = {"integer": "integer", "real": "number", "text": "text"}
 _AT_ONCE: Final = 400  # columns whose kinds are asked for in one statement
 
 
@@ -132,12 +132,10 @@ class Sqlite(Foreign):
         found: dict[str, pl.DataType] = {}
         for first in range(0, len(names), _AT_ONCE):
             some = names[first : first + _AT_ONCE]
-            kinds = iter(_kinds(connection, source, some))
-            for name in some:
-                present = {kind for kind, there in zip(_TEXT_KINDS, kinds, strict=False) if there}
-                if "blob" in present:
+            for name, (least, most) in zip(some, _kinds(connection, source, some), strict=True):
+                if least == "blob":
                     raise not_taken(what, name, "holds bytes", f"SELECT hex({name}) AS {name}, ...")
-                present = {"number" if kind == "real" else kind for kind in present}
+                present = {_WORDS[kind] for kind in (least, most) if kind is not None}
                 found[name] = dtype_of(present) if present else declared.get(name, pl.String())
         return found
 
@@ -166,10 +164,16 @@ class Sqlite(Foreign):
             driver.interrupt()
 
 
-def _kinds(connection: sa.Connection, source: str, names: list[str]) -> sa.Row[Any]:
-    quoted = [f'"{name}"'.replace('"', '""')[1:-1].replace(":", "\\:") for name in names]
-    asked = ", ".join(f"max(typeof({name}) = '{kind}')" for name in quoted for kind in _TEXT_KINDS)
-    return connection.execute(sa.text(f"SELECT {asked} FROM {source}")).one()  # noqa: S608
+def _kinds(
+    connection: sa.Connection, source: str, names: list[str]
+) -> Iterator[tuple[str | None, str | None]]:
+    """The first and the last kind of each column's values: blob, integer, real, text."""
+    quote_name = connection.dialect.identifier_preparer.quote_identifier
+    quoted = [quote_name(name).replace(":", "\\:") for name in names]
+    kinds = [f"nullif(typeof({name}), 'null')" for name in quoted]
+    asked = ", ".join(f"min({kind}), max({kind})" for kind in kinds)
+    found = connection.execute(sa.text(f"SELECT {asked} FROM {source}")).one()  # noqa: S608
+    return zip(found[::2], found[1::2], strict=True)
 
 
 def _declared(connection: sa.Connection, query: str) -> dict[str, pl.DataType]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -24,6 +26,9 @@ _REDIRECTS: Final = 5
 _AGAIN: Final = (408, 425, 429, 500, 502, 503, 504)
 _MOVED: Final = (301, 302, 303, 307, 308)
 _MOST_LINKS: Final = 8192
+_ASKING: Final = ContextVar("_ASKING", default=False)
+# httpx logs each address as a whole; one of ours may hold a secret among its parameters.
+logging.getLogger("httpx").addFilter(lambda _: not _ASKING.get())
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,11 @@ class Client:
             headers=headers | {"host": asked.netloc.decode("ascii")},
             extensions={"sni_hostname": place.host},
         )
-        response = self._http.send(request, stream=True)
+        asking = _ASKING.set(True)
+        try:
+            response = self._http.send(request, stream=True)
+        finally:
+            _ASKING.reset(asking)
         try:
             return self._read(str(asked), response)
         finally:
