@@ -114,8 +114,14 @@ def test_a_query_that_does_something_else_is_refused(tmp_path, text, why):
 
 def test_a_column_that_is_not_there_is_told_with_its_line(tmp_path):
     told = refused(tmp_path, "SELECT id, at,\n  nope\nFROM rows")
-    assert told.startswith("CN-SQL-003: table examples failed at examples.sql:3: ")
+    assert told.startswith("CN-SQL-003: table examples failed at examples.sql:2: ")
     assert "nope" in told
+
+
+def test_a_cell_is_not_quoted(tmp_path):
+    told = refused(tmp_path, "SELECT id, at, CAST(w AS INTEGER) AS name FROM rows")
+    assert told.startswith("CN-SQL-003: table examples failed at examples.sql:1: conversion from")
+    assert told.endswith("some values")
 
 
 def test_a_text_with_the_words_of_a_statement_is_none(tmp_path):

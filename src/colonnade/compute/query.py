@@ -22,6 +22,7 @@ _SELECT: Final = re.compile(r"\s*(\(\s*)*(SELECT|WITH)\b", re.IGNORECASE)
 _READS_FILES: Final = re.compile(r"\b(read_\w+|scan_\w+)\s*\(", re.IGNORECASE)
 _WITH: Final = re.compile(r"(\w+)\"?\s+AS\s*(?:MATERIALIZED\s*)?\(", re.IGNORECASE)
 _NAMED: Final = re.compile(r'"([^"]+)"')
+_CELLS: Final = re.compile(r"values: \[.*")  # what the engine quotes of the data
 _LIMIT: Final = 300
 
 
@@ -53,7 +54,7 @@ def run_query(what: str, query: Query, frames: Mapping[str, pl.LazyFrame]) -> pl
     try:
         return pl.SQLContext(dict(frames)).execute(query.text, eager=True)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        said = str(error).partition("\n")[0][:_LIMIT]
+        said = _CELLS.sub("some values", str(error).partition("\n")[0])[:_LIMIT]
         raise UsageError(
             "CN-SQL-003",
             f"{what} failed at {_place(query, said)}: {said}",

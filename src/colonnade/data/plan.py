@@ -208,7 +208,8 @@ def _by_spans(
     made = Made(labels=labels, sources=sources | {key.digest: now.noted}, whole=todo == stale)
     if not kept and made.whole and bounds is None:
         return Plan(part="all", why=(*why(_earlier(old), key), *reasons), made=made)
-    told = f"made: {', '.join(sorted(todo)[:_TOLD])}{' …' if len(todo) > _TOLD else ''}"
+    names = ", ".join(sorted(todo)[:_TOLD]) or f"no {table.partition}, none has other rows"
+    told = f"made: {names}{' …' if len(todo) > _TOLD else ''}"
     return Plan(
         part="spans",
         why=(*why(_earlier(old), key), *reasons, told),
