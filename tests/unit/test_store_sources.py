@@ -34,7 +34,7 @@ def test_a_path_out_of_the_project_is_refused(tmp_path, pattern):
 
 
 def test_a_format_that_is_not_read_is_refused(tmp_path):
-    (tmp_path / "a.xlsx").touch()
+    (tmp_path / "a.xls").touch()
     with pytest.raises(UsageError, match="CN-SOURCE-002"):
         sources.find(tmp_path, "*")
 

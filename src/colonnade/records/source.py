@@ -13,7 +13,6 @@ _READERS_WORDS: Final = {  # what a reader says, which may quote a cell -> what 
     "is encrypted": "it is encrypted, expected a zip without a password",
     "End-of-stream marker": "it ends in the middle",
     "Not a gzipped file": "it is no gzip",
-    "File is not a zip file": "it is no zip",
     "empty CSV": "it is empty, expected a line with the names of the columns",
 }
 
