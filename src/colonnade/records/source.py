@@ -11,7 +11,7 @@ _READERS_WORDS: Final = {  # what a reader says, which may quote a cell -> what 
     "could not parse": "a quote is opened and not closed, or stands inside a cell that has none",
     "invalid utf-8": "it is no text in UTF-8",
     "is encrypted": "it is encrypted, expected a zip without a password",
-    "End-of-stream marker": "it ends in the middle",
+    "end-of-stream marker": "it ends in the middle",
     "Not a gzipped file": "it is no gzip",
     "empty CSV": "it is empty, expected a line with the names of the columns",
 }
