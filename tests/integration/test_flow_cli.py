@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from colonnade.cli.main import colonnade as group
+from colonnade.data import quarantine
 from colonnade.records.model import ModelVersion
 from colonnade.records.ref import Ref
 from colonnade.wiring import open_workspace
@@ -57,12 +58,22 @@ def leaves(of: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
             yield (*above, name)
 
 
+def stopped(folder: Path) -> None:
+    """A batch that ran into a stop; its file is taken away again."""
+    path = folder / "landing" / "rows9.csv"
+    path.write_text((folder / "landing" / "rows2.csv").read_text().partition("\n")[0] + "\nx,x\n")
+    assert colonnade(folder, "run", "rows") == 1
+    path.unlink()
+
+
 def words(folder: Path) -> dict[tuple[str, ...], list[str]]:
     """Every command that ends by itself, with what it needs."""
     with open_workspace(folder) as workspace:
         session = workspace.session("test")
         run = session.entries(kind="run", verb="start")[0].ref.name
         key = session.entries(kind="key", verb="create")[0].ref.name
+        bad = quarantine.rows(session, "rows")["id"][0]
+    stopped(folder)
     scored = pl.read_csv(folder / "out.csv")["prediction_id"][0]
     again = str(folder / "again.csv")
     return {
@@ -71,7 +82,13 @@ def words(folder: Path) -> dict[tuple[str, ...], list[str]]:
         ("data", "ls"): [],
         ("data", "show"): ["examples@1"],
         ("data", "online"): ["examples", "5"],
-        ("data", "quarantine"): ["rows"],
+        ("data", "quarantine", "ls"): [],
+        ("data", "quarantine", "show"): ["rows"],
+        ("data", "quarantine", "export"): ["rows", str(folder / "bad.csv")],
+        ("data", "quarantine", "mend"): ["rows", "--reason", "none|such", "--set", "x=1"],
+        ("data", "quarantine", "replay"): ["rows"],
+        ("data", "quarantine", "drop"): ["rows", bad, "--reason", "test"],
+        ("data", "release"): ["rows"],
         ("runs", "ls"): [],
         ("runs", "show"): [run],
         ("model", "ls"): [],
@@ -127,11 +144,11 @@ def answer(folder: Path, capsys: pytest.CaptureFixture[str], *command: str) -> o
 
 
 def test_quarantine_shows_every_reason(lived, capsys):
-    (row,) = answer(lived, capsys, "data", "quarantine", "rows")
+    (row,) = answer(lived, capsys, "data", "quarantine", "show", "rows")
     assert (row["file"], row["row"], row["reasons"]) == ("landing/rows2.csv", 400, ["id|integer"])
-    assert colonnade(lived, "data", "quarantine", "rows") == 0
+    assert colonnade(lived, "data", "quarantine", "show", "rows") == 0
     assert "landing/rows2.csv row 400: id|integer" in capsys.readouterr().out
-    assert colonnade(lived, "data", "quarantine", "nothing") == 2
+    assert colonnade(lived, "data", "quarantine", "show", "nothing") == 2
 
 
 def test_the_newest_version_of_every_table_is_listed(lived, capsys):

@@ -10,7 +10,8 @@ from typing import ParamSpec, TypeVar
 import click
 import polars as pl
 
-from colonnade.base.errors import UsageError
+from colonnade.base.errors import NotFoundError, UsageError
+from colonnade.base.text import closest
 from colonnade.cli import render
 from colonnade.cli.render import json_option, project_command, rows_option
 from colonnade.data import mend as mending
@@ -18,6 +19,8 @@ from colonnade.data import quarantine as place
 from colonnade.data import release as releasing
 from colonnade.data import sheet
 from colonnade.govern.session import Session
+from colonnade.project import Source
+from colonnade.records.ref import Ref
 from colonnade.wiring import Workspace
 
 P = ParamSpec("P")
@@ -151,7 +154,14 @@ def mend(
         found = _chosen(session, source, options)
         corrections = dict.fromkeys(found["id"].to_list(), _cells(cells))
     why = None if because is None else str(because)
-    tried = mending.mend(session, source, workspace.folder, corrections, made_from, why)
+    tried = mending.mend(
+        session,
+        _declared(workspace, session, source),
+        workspace.folder,
+        corrections,
+        made_from,
+        why,
+    )
     _tell("data quarantine mend", source, tried, "mended", as_json=as_json)
     return 1 if tried.failed else 0
 
@@ -169,7 +179,7 @@ def replay(workspace: Workspace, /, source: str, as_json: bool, **choice: object
     session = workspace.session("data quarantine replay")
     found = _chosen(session, source, choice) if any(choice.values()) else None
     ids = None if found is None else found["id"].to_list()
-    tried = mending.replay(session, source, workspace.folder, ids)
+    tried = mending.replay(session, _declared(workspace, session, source), workspace.folder, ids)
     _tell("data quarantine replay", source, tried, "replayed", as_json=as_json)
 
 
@@ -271,3 +281,16 @@ def _tell(command: str, source: str, tried: mending.Tried, word: str, *, as_json
             click.echo(f"  {count:,} {what}")
     for identifier, reasons in list(tried.failed.items())[:10]:
         click.echo(f"  {identifier}: {', '.join(reasons)}")
+
+
+def _declared(workspace: Workspace, session: Session, name: str) -> Source:
+    """The declaration of a source: its contract may be a class in the project."""
+    session.version(Ref("table", name))
+    known = workspace.project.sources
+    if name not in known:
+        raise NotFoundError(
+            "CN-RUN-001",
+            f"project {workspace.project.name} declares no source {name!r}",
+            closest(name, known),
+        )
+    return known[name]

@@ -26,7 +26,7 @@ LANDING: Final = "landing"
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="An own file (.csv, .csv.zip, .parquet) to make the project of.",
+    help="An own file (.csv, .jsonl, .xlsx, .parquet, …) to make the project of.",
 )
 @click.option("--label", metavar="COLUMN", help="The column of the file to predict.")
 @click.option("--key", metavar="COLUMN", multiple=True, help="What tells its rows apart.")

@@ -17,9 +17,11 @@ import polars as pl
 
 from colonnade.base.errors import NotFoundError, UsageError
 from colonnade.data import bind, check, quarantine
+from colonnade.data.bind import Bound
 from colonnade.data.summary import profile_of
 from colonnade.govern.session import Session
 from colonnade.govern.writer import Writer
+from colonnade.project import Source
 from colonnade.records import canonical, cell
 from colonnade.records.contract import Contract
 from colonnade.records.entry import Entry
@@ -72,7 +74,7 @@ class _Row:
 
 def mend(
     session: Session,
-    source: str,
+    source: Source,
     folder: Path,
     corrections: Mapping[str, Mapping[str, str | None]],
     made_from: Iterable[str] = (),
@@ -82,7 +84,7 @@ def mend(
 
     Args:
         session: whose actor may write; the version's entry names it as the mender.
-        source: its name.
+        source: the declaration.
         folder: of the project.
         corrections: id of a row -> the cells that are other now; cells not named stay.
         made_from: what the corrections came from.
@@ -93,54 +95,54 @@ def mend(
         UsageError: CN-QUARANTINE-002, a row is not open any more; CN-QUARANTINE-003, a column
             that the contract does not have. Nothing is taken over.
     """
-    with session.writer(source) as writer:
-        newest = _newest(session, source, writer)
+    with session.writer(source.name) as writer:
+        newest = _newest(session, source.name, writer)
         bound = bind.bound(session, source, folder)
         contract = bound.contract
         _check_columns(contract, corrections)
-        found = quarantine.chosen(quarantine.rows(session, source), ids=list(corrections))
+        found = quarantine.chosen(quarantine.rows(session, source.name), ids=list(corrections))
         rows, before, unchanged = [], [], []
         for known in found.iter_rows(named=True) if corrections else ():
             row = _row(known, _merged(known["cells"], contract, corrections[known["id"]]))
             same = row.given == _merged(known["cells"], contract, {})
             if known["state"] != "open":
                 if not same:
-                    raise _not_open(source, known)
+                    raise _not_open(source.name, known)
                 before.append(row.id)
             elif same and row.reasons:
                 unchanged.append(row.id)
             else:
                 rows.append(row)
-        try_ = _Try(session, source, writer, bound.contract, bound.ref)
+        try_ = _Try(session, source.name, writer, bound)
         tried = try_.settle(newest, rows, "mended", made_from, because)
     return replace(tried, before=tuple(before), unchanged=tuple(unchanged))
 
 
 def replay(
-    session: Session, source: str, folder: Path, found: Sequence[str] | None = None
+    session: Session, source: Source, folder: Path, found: Sequence[str] | None = None
 ) -> Tried:
     """Try open rows again as they are: the contract may have changed, or the rows beside them.
 
     Args:
         session: whose actor may write.
-        source: its name.
+        source: the declaration.
         folder: of the project.
         found: ids of the rows; None for all that are open.
 
     Raises:
         NotFoundError: CN-QUARANTINE-001, CN-REF-002.
     """
-    with session.writer(source) as writer:
-        newest = _newest(session, source, writer)
+    with session.writer(source.name) as writer:
+        newest = _newest(session, source.name, writer)
         bound = bind.bound(session, source, folder)
-        open_ = quarantine.chosen(quarantine.rows(session, source), ids=found or ())
+        open_ = quarantine.chosen(quarantine.rows(session, source.name), ids=found or ())
         open_ = open_.filter(pl.col("state") == "open")
         rows = [
             _row(known, cells)
             for known in open_.iter_rows(named=True)
             if (cells := cells_of(known["cells"])) is not None
         ]
-        try_ = _Try(session, source, writer, bound.contract, bound.ref)
+        try_ = _Try(session, source.name, writer, bound)
         return try_.settle(newest, rows, "replayed")
 
 
@@ -175,8 +177,11 @@ class _Try:
     session: Session
     source: str
     writer: Writer
-    contract: Contract
-    bound: Ref
+    bound: Bound
+
+    @property
+    def contract(self) -> Contract:
+        return self.bound.contract
 
     def settle(
         self,
@@ -199,7 +204,9 @@ class _Try:
         version = replace(
             before,
             mode="merge" if before.mode == "merge" else "append",
-            step=canonical.digest({"contract": str(self.bound), "rows": [r.id for r in passed]}),
+            step=canonical.digest(
+                {"contract": str(self.bound.ref), "rows": [r.id for r in passed]}
+            ),
             landed=(),
             segments=(),
             profile=profile_of(self.session, good, newest),
@@ -207,7 +214,7 @@ class _Try:
             settled=settled,
             settled_before=before.settled_by(newest.ref.version),
         )
-        refs = [str(self.bound), newest.subject, *made_from]
+        refs = [str(self.bound.ref), newest.subject, *made_from]
         kept = self.session.newest("table", PREFIX + self.source)
         refs += [] if kept is None else [kept.subject]
         refs += dict.fromkeys(f"file/{row.file_sha256}" for row in passed)
@@ -220,7 +227,7 @@ class _Try:
         names = [column.name for column in self.contract.columns]
         values = {name: [self._value(row, name) for row in rows] for name in names}
         frame = pl.DataFrame(values, schema=dict.fromkeys(names, pl.String))
-        known = bind.known(self.session, self.contract, newest.read(TableVersion), "append")
+        known = bind.known(self.session, self.bound, newest.read(TableVersion), "append")
         found = check.check(frame.lazy(), self.contract, f"rows of {self.source}", known)
         reasons: dict[int, list[str]] = dict(
             zip(found.bad["row"], found.bad["reasons"].to_list(), strict=True)
@@ -302,7 +309,7 @@ class _Try:
             for reason in why:
                 reasons[reason] = reasons.get(reason, 0) + 1
         report = {
-            "contract": str(self.bound),
+            "contract": str(self.bound.ref),
             "files": [],
             "rows": count,
             "good": count - len(failed),

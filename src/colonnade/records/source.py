@@ -20,9 +20,8 @@ _READERS_WORDS: Final = {  # what a reader says, which may quote a cell -> what 
     "could not parse": "a quote is opened and not closed, or stands inside a cell that has none",
     "invalid utf-8": "it is no text in UTF-8",
     "is encrypted": "it is encrypted, expected a zip without a password",
-    "End-of-stream marker": "it ends in the middle",
+    "end-of-stream marker": "it ends in the middle",
     "Not a gzipped file": "it is no gzip",
-    "File is not a zip file": "it is no zip",
     "empty CSV": "it is empty, expected a line with the names of the columns",
 }
 REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\0]+")
