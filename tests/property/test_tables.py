@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from colonnade.data.transform import transform
-from colonnade.project import Project, Table
+from colonnade.project import Table
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 
@@ -35,9 +35,7 @@ def grouped(rows: pl.LazyFrame, looked_up: pl.LazyFrame) -> pl.LazyFrame:
 def daily(rows: pl.LazyFrame, looked_up: pl.LazyFrame) -> pl.LazyFrame:
     """A row a month: all rows of the month are needed."""
     month = pl.col("at").dt.truncate("1mo")
-    return (
-        kept(rows, looked_up).group_by(month).agg(pl.col("x").sum(), pl.len().cast(pl.Int64))
-    )
+    return kept(rows, looked_up).group_by(month).agg(pl.col("x").sum(), pl.len().cast(pl.Int64))
 
 
 def declared(source: str, other: str, mode: str, partition: str | None) -> Table:
@@ -48,7 +46,7 @@ def declared(source: str, other: str, mode: str, partition: str | None) -> Table
         inputs=(source, other),
         key=("at",) if function is daily else ("id",),
         time=None if mode == "merge by id" else "at",
-        mode=mode.split()[0],
+        mode=mode.split(maxsplit=1)[0],
         partition=partition,
     )
 
@@ -97,7 +95,10 @@ BATCHES = st.lists(
 )
 @given(batches=BATCHES)
 @settings(
-    max_examples=4, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4,
+    deadline=None,
+    phases=PHASES,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_a_step_equals_a_whole_making(session, source_mode, mode, partition, batches):
     number = next(NUMBER)
@@ -105,9 +106,10 @@ def test_a_step_equals_a_whole_making(session, source_mode, mode, partition, bat
     table = declared(source, other, mode, partition)
     write(session, other, pl.DataFrame({"x": [0, 1, 2], "y": [5, 6, 7]}), "replace")
     next_id = 0
-    for place, (batch, also) in enumerate(batches):
+    for place, (drawn, also) in enumerate(batches):
+        batch = drawn
         if source_mode == "append":
-            batch = {next_id + offset: cells for offset, cells in enumerate(batch.values())}
+            batch = dict(enumerate(drawn.values(), next_id))
             next_id += len(batch)
         write(session, source, frame(batch), source_mode)
         if also == "compact":
