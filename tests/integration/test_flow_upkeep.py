@@ -86,7 +86,7 @@ def test_what_another_table_was_made_from_and_what_is_held_stays(session):
     assert [(kept.version, kept.why) for kept in done.kept] == [
         ("t@1", "u@1 was made from it"), ("t@2", "held: an audit"),
     ]  # fmt: skip
-    session.record("write", "release", Ref("table", "t", 2), {})
+    session.record("write", "lift", Ref("table", "t", 2), {})
     assert upkeep.vacuum(session, "t", 0).removed == (2,)
 
 
@@ -159,7 +159,7 @@ def test_the_commands_say_what_became_of_a_table(tmp_path, capsys):
     assert "CN-REF-003" in capsys.readouterr().err
     assert colonnade(tmp_path, "data", "compact") == 0
     assert colonnade(tmp_path, "data", "hold", "examples@1", "--why", "audit") == 0
-    assert colonnade(tmp_path, "data", "release", "examples@1") == 0
+    assert colonnade(tmp_path, "data", "lift", "examples@1") == 0
 
 
 def test_a_day_names_what_was_the_newest_at_its_end(session):

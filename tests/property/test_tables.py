@@ -106,9 +106,10 @@ def test_a_step_equals_a_whole_making(session, source_mode, mode, partition, bat
     table = declared(source, other, mode, partition)
     write(session, other, pl.DataFrame({"x": [0, 1, 2], "y": [5, 6, 7]}), "replace")
     next_id = 0
-    for place, (batch, also) in enumerate(batches):
+    for place, (drawn, also) in enumerate(batches):
+        batch = drawn
         if source_mode == "append":
-            batch = {next_id + offset: cells for offset, cells in enumerate(batch.values())}
+            batch = dict(enumerate(drawn.values(), next_id))
             next_id += len(batch)
         write(session, source, frame(batch), source_mode)
         if also == "compact":

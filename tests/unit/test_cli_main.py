@@ -82,6 +82,14 @@ def test_the_version_is_told(capsys):
 
 WORDS = {
     ("data", "show"): ["rows@1"],
+    ("data", "versions"): ["rows"],
+    ("data", "files"): ["rows"],
+    ("data", "hold"): ["rows@1", "--why", "a test"],
+    ("data", "lift"): ["rows@1"],
+    ("data", "log"): ["rows"],
+    ("data", "online"): ["rows", "1"],
+    ("data", "contract", "show"): ["rows"],
+    ("data", "contract", "diff"): ["rows@1", "rows@2"],
     ("data", "quarantine", "show"): ["rows"],
     ("data", "quarantine", "export"): ["rows", "bad.csv"],
     ("data", "quarantine", "mend"): ["rows", "--set", "x=1"],

@@ -130,23 +130,23 @@ def vacuum(
 @json_option
 @project_command
 def hold(workspace: Workspace, version: str, reason: str, as_json: bool) -> None:
-    """Keep a table version whatever the retention says, until it is released.
+    """Keep a table version whatever the retention says, until the hold is lifted.
 
     Example: colonnade data hold departures@2 --why "audit of May"
     """
     _note(workspace, "hold", version, {"reason": reason}, as_json=as_json)
 
 
-@click.command("release")
+@click.command("lift")
 @click.argument("version")
 @json_option
 @project_command
-def release(workspace: Workspace, version: str, as_json: bool) -> None:
+def lift(workspace: Workspace, version: str, as_json: bool) -> None:
     """Let a held version go when the retention says so.
 
-    Example: colonnade data release departures@2
+    Example: colonnade data lift departures@2
     """
-    _note(workspace, "release", version, {}, as_json=as_json)
+    _note(workspace, "lift", version, {}, as_json=as_json)
 
 
 def _note(
@@ -159,7 +159,7 @@ def _note(
     if as_json:
         render.as_json(f"data {verb}", noted)
     else:
-        click.echo(f"{entry.ref.short}: {'held' if verb == 'hold' else 'released'}")
+        click.echo(f"{entry.ref.short}: {'held' if verb == 'hold' else 'held no more'}")
 
 
-COMMANDS: Final = (versions, files, compact, vacuum, hold, release)
+COMMANDS: Final = (versions, files, compact, vacuum, hold, lift)

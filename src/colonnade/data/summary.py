@@ -6,7 +6,8 @@ taken out of it. Only where an extreme may have gone with them, all rows are loo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal
 
 import msgspec
 import polars as pl
@@ -63,35 +64,41 @@ def profile_after(
     ):
         return profile_of(session, whole())
     old = profile.summarise(frame.columns(went, list(columns)), earlier)
-    if not _extremes_stay(session, before, earlier, old, went):
+    new = profile.summarise(columns, earlier)
+    if not _extremes_stay(session, before, _at_risk(earlier, old, new), went):
         return profile_of(session, whole())
-    left = profile.subtract(earlier, old)
-    found = profile.merge(left, profile.summarise(columns, earlier))
+    found = profile.merge(profile.subtract(earlier, old), new)
     return session.put_blob(msgspec.json.encode(found))
 
 
+_Extreme = tuple[str, Literal["low", "high"]]
+
+
 def _extremes_stay(
-    session: Session, before: Entry, earlier: Profile, old: Profile, went: pl.DataFrame
+    session: Session, before: Entry, at_risk: Iterable[_Extreme], went: pl.DataFrame
 ) -> bool:
     """Whether each extreme that went with a row is left in another one."""
     rows = session.scan(before.ref)
-    wanted, left = [], []
-    for name, value in _touched(earlier, old):
-        is_it = frame.number(pl.col(name), went.schema[name]) == value
-        wanted.append(int(went.select(is_it.sum()).item()))
-        left.append(rows.filter(is_it).select(name).head(wanted[-1] + 1))
-    return all(
-        found.height > count for found, count in zip(pl.collect_all(left), wanted, strict=True)
-    )
+    for name, extreme in at_risk:
+        # compared as it is stored, so that files without it are not opened
+        is_it = pl.col(name) == (went[name].min() if extreme == "low" else went[name].max())
+        wanted = int(went.select(is_it.sum()).item())
+        left = rows.filter(is_it).select(pl.lit(1)).head(wanted + 1)
+        if left.collect(engine="streaming").height <= wanted:
+            return False
+    return True
 
 
-def _touched(earlier: Profile, old: Profile) -> Iterator[tuple[str, float]]:
-    for name, column in old.numbers.items():
-        whole = earlier.numbers[name]
-        if sum(whole.counts) > sum(column.counts) > 0:
-            for ours, theirs in ((column.low, whole.low), (column.high, whole.high)):
-                if ours is not None and ours == theirs:
-                    yield name, ours
+def _at_risk(earlier: Profile, old: Profile, new: Profile) -> Iterator[_Extreme]:
+    """The extremes that rows had which went, as far as none that came reaches them."""
+    for name, went in old.numbers.items():
+        whole, came = earlier.numbers[name], new.numbers[name]
+        if not sum(whole.counts) > sum(went.counts) > 0:
+            continue
+        if went.low == whole.low and (came.low is None or came.low > (whole.low or 0.0)):
+            yield name, "low"
+        if went.high == whole.high and (came.high is None or came.high < (whole.high or 0.0)):
+            yield name, "high"
 
 
 def read_profile(session: Session, entry: Entry) -> Profile | None:

@@ -136,7 +136,7 @@ def holds(session: Session, table: str) -> dict[int, str]:
         number = entry.ref.version
         if entry.verb == "hold" and number is not None:
             found[number] = str(entry.body.get("reason", ""))
-        elif entry.verb == "release" and number is not None:
+        elif entry.verb == "lift" and number is not None:
             found.pop(number, None)
     return found
 
