@@ -89,6 +89,15 @@ def words(folder: Path) -> dict[tuple[str, ...], list[str]]:
         ("data", "quarantine", "replay"): ["rows"],
         ("data", "quarantine", "drop"): ["rows", bad, "--reason", "test"],
         ("data", "release"): ["rows"],
+        ("data", "contract", "show"): ["rows"],
+        ("data", "contract", "diff"): ["rows@1", "rows"],
+        ("data", "versions"): ["examples"],
+        ("data", "files"): ["examples"],
+        ("data", "compact"): ["examples"],
+        ("data", "vacuum"): ["examples"],
+        ("data", "hold"): ["examples@1", "--why", "test"],
+        ("data", "lift"): ["examples@1"],
+        ("data", "log"): ["rows"],
         ("runs", "ls"): [],
         ("runs", "show"): [run],
         ("model", "ls"): [],
@@ -109,6 +118,7 @@ def words(folder: Path) -> dict[tuple[str, ...], list[str]]:
     }
 
 
+@pytest.mark.timeout(300)  # twice every command, each on a copy of its own
 def test_every_command_that_ends_answers_people_and_programs(folder, capsys, monkeypatch):
     monkeypatch.setenv("COLONNADE_SERVING__PORT", "0")  # doctor tries to bind it
     asked = words(folder)

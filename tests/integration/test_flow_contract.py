@@ -345,6 +345,7 @@ def test_a_contract_that_is_nowhere_is_refused_with_a_hint(shop, capsys):
     error = refused(shop, capsys, *words, "ordres", "orders", code=2)
     assert (error["code"], error["fix"]) == ("CN-CONTRACT-013", "did you mean 'orders'?")
     assert refused(shop, capsys, *words, "orders@7", "orders", code=2)["code"] == "CN-REF-002"
+    assert refused(shop, capsys, *words, "x" * 5000, "orders", code=2)["code"] == "CN-CONTRACT-013"
     assert refused(shop, capsys, *words, "no.yaml", "orders", code=2)["code"] == "CN-CONTRACT-001"
     assert refused(shop, capsys, "data", "contract", "show", "x y", code=2)["code"] == "CN-REF-001"
 

@@ -228,6 +228,14 @@ AT = {"name": "at", "logicalType": "timestamp"}
         ({}, {"slaProperties": [AGE | {"value": -1}]}, "latency is -1 d, expected"),
         ({}, {"slaProperties": [AGE | {"value": 1e300}]}, "latency is 1e+300 d, expected"),
         ({}, {"slaProperties": [AGE | {"unit": "m"}]}, "latency is 1 m, expected"),
+        (
+            {},
+            {"slaProperties": [{"property": "latency", "value": 1, "elment": "flights.at"}]},
+            "slaProperties latency has the unknown field 'elment'; did you mean 'element'?",
+        ),
+        ({"quality": [LIBRARY | {"severty": "info"}]}, {}, "quality of flights has the unknown"),
+        ({"relationships": [{"form": "x", "to": "a.b"}]}, {}, "did you mean 'from'?"),
+        ({}, {"slaProperties": [AGE | {"element": "ta"}]}, "'ta' is no column"),
         ({}, {"slaProperties": [AGE | {"element": "flights.x"}]}, "of x, which is no time"),
         ({}, {"slaProperties": [AGE | {"element": "flights.ta"}]}, "'flights.ta' is no column"),
         (
@@ -374,6 +382,12 @@ def test_personal_data_is_refused(tmp_path, fields):
     with pytest.raises(RefusedError, match="x is classified as personal data") as caught:
         odcs.read(contract(tmp_path, column(**fields)))
     assert (caught.value.code, caught.value.exit_code) == ("CN-CONTRACT-003", 3)
+
+
+def test_personal_data_may_be_looked_at_and_compared(tmp_path):
+    path = contract(tmp_path, column(classification="personal"))
+    (found,) = odcs.load(path).contract.columns
+    assert (found.personal, found.classification) == (True, "personal")
 
 
 def test_a_contract_that_is_there_is_not_written_over(tmp_path):

@@ -115,7 +115,7 @@ def _tell(
 def _side(session: Session, text: str) -> _Side:
     """A file, where there is one of this name; else a version in the ledger."""
     path = Path(text)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
+    if path.suffix in (".yaml", ".yml") or _is_file(path):
         loaded = odcs.load(path)
         return _Side(text, loaded.contract, (path.stem, *odcs.names_in(loaded)))
     ref = named("contract", text)
@@ -128,6 +128,13 @@ def _side(session: Session, text: str) -> _Side:
         )
     entry = session.version(Ref("contract", ref.name, ref.version))
     return _Side(entry.ref.short, entry.read(Contract), (ref.name,))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than a name may be
+        return False
 
 
 def _source(project: Project, old: _Side, new: _Side) -> str | None:

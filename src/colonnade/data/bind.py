@@ -139,13 +139,13 @@ def _record(session: Session, contract: Contract, said: Document | None) -> Ref:
 
 def _widened(session: Session, path: Path, loaded: Loaded, arrival: Arrival) -> Loaded:
     """The contract with the columns that the new files have and nobody named."""
-    declared = {column.name for column in loaded.contract.columns}
+    declared = {column.name.lower() for column in loaded.contract.columns}
     missing = loaded.contract.missing
     frames = [session.open_file(piece.path, missing) for piece in arrival.pieces]
     extra: dict[str, list[pl.LazyFrame]] = {}
     for frame in frames:
         for name in frame.collect_schema():
-            if name not in declared:
+            if name.lower() not in declared:  # a table has no two columns that differ in case
                 extra.setdefault(name, []).append(frame.select(name))
     columns = [column for name in extra if (column := _added(path.stem, extra[name]))]
     if not columns:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +18,16 @@ from typing import Any, Final, cast, get_args
 
 import yaml
 from open_data_contract_standard.model import (
+    CustomProperty,
+    DataQuality,
+    EnumValue,
     OpenDataContractStandard,
+    Relationship,
     SchemaObject,
     SchemaProperty,
+    ServiceLevelAgreementProperty,
 )
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from colonnade.base.errors import RefusedError
 from colonnade.base.text import closest
@@ -51,6 +56,12 @@ PERSONAL: Final = re.compile(r"personal|pii|sensitive", re.IGNORECASE)
 _MAX_DEPTH: Final = 32
 _MAX_LENGTH: Final = 2**32 - 1
 _EXACT: Final = 2**53  # a record holds no larger integer
+_BINDING: Final[dict[str, type[BaseModel]]] = {
+    "quality": DataQuality,
+    "relationships": Relationship,
+    "enum": EnumValue,
+    "customProperties": CustomProperty,
+}
 _NESTED: Final = ("properties", "items", "map")
 
 
@@ -115,7 +126,7 @@ def _contract(path: Path, found: Document, document: OpenDataContractStandard) -
         raise wrong(path, f"kind and apiVersion are {said}, expected DataContract v3.…")
     place = _table(path, document.schema_ or [])
     table = (document.schema_ or [])[place]
-    _refuse_unknown(path, cast("Any", found["schema"])[place])
+    _refuse_unknown(path, found, place)
     columns = tuple(_column(path, column) for column in table.properties or [])
     _check_names(path, table.properties or [])
     terms = Terms(path, document, table)
@@ -288,15 +299,23 @@ def _check_names(path: Path, columns: list[SchemaProperty]) -> None:
         raise wrong(path, f"column {twice[0]} is described twice")
 
 
-def _refuse_unknown(path: Path, table: Mapping[str, list[dict[str, object]]]) -> None:
+def _refuse_unknown(path: Path, document: Any, place: int) -> None:  # noqa: ANN401 (JSON values)
     """The library passes over words that the standard does not have: a typing error would pass."""
-    _refuse_words(path, "the table", table, SchemaObject.model_fields)
+    table = document["schema"][place]
+    _refuse_words(path, "the table", table, SchemaObject)
     for column in table["properties"]:
-        what = f"column {column.get('name')}"
-        _refuse_words(path, what, column, SchemaProperty.model_fields)
+        _refuse_words(path, f"column {column.get('name')}", column, SchemaProperty)
+    for part in (table, *table["properties"]):
+        for name, model in _BINDING.items():
+            for found in part.get(name) or []:
+                _refuse_words(path, f"{name} of {part.get('name')}", found, model)
+    for found in document.get("slaProperties") or []:
+        what = f"slaProperties {found.get('property')}"
+        _refuse_words(path, what, found, ServiceLevelAgreementProperty)
 
 
-def _refuse_words(path: Path, what: str, found: Iterable[str], known: Iterable[str]) -> None:
+def _refuse_words(path: Path, what: str, found: Iterable[str], model: type[BaseModel]) -> None:
+    known = [field.alias or name for name, field in model.model_fields.items()]
     for word in found:
         if word not in known:
             hint = closest(str(word), known)

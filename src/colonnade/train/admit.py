@@ -30,12 +30,12 @@ def admitted(session: Session, table: Entry, rows: pl.DataFrame) -> dict[str, Ad
     """
     found: dict[str, list[Admitted]] = {}
     for source, bound in _sources(session, table):
-        for column in bound.read(Contract).columns:
-            says = _says(bound.ref, column)
-            if column.name in rows.columns and says is not None:
-                theirs = session.scan(source.ref, [column.name])
-                if _same(rows[column.name], theirs):
-                    found.setdefault(column.name, []).append(says)
+        said = {column.name: _says(bound.ref, column) for column in bound.read(Contract).columns}
+        says = {name: each for name, each in said.items() if each and name in rows.columns}
+        theirs = session.scan(source.ref, list(says)) if says else pl.LazyFrame()
+        for name, each in says.items():
+            if _same(rows[name], theirs.select(name)):
+                found.setdefault(name, []).append(each)
     # Where two sources have such a column nobody knows which of them is meant.
     return {name: says[0] for name, says in found.items() if len(says) == 1}
 
