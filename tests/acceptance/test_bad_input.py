@@ -77,11 +77,13 @@ def leaves(of: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
 VALID: dict[tuple[str, ...], tuple[str, ...]] = {
     ("run",): (),
     ("up",): (),
+    ("server",): ("--port", "0"),
     ("serve",): ("--port", "0"),
     ("worker",): (),
     ("status",): (),
     ("data", "ls"): (),
     ("data", "show"): ("examples@1",),
+    ("data", "log"): ("rows",),
     ("data", "quarantine"): ("rows",),
     ("runs", "ls"): (),
     ("runs", "show"): ("01a204d7-7ab1-7066-89d8-55a238e1cfc8",),
@@ -100,7 +102,10 @@ VALID: dict[tuple[str, ...], tuple[str, ...]] = {
     ("access", "revoke"): ("01a204d7-7ab1-7066-89d8-55a238e1cfc8",),
     ("access", "rotate"): (),
 }
-IMPORTING = [("run",), ("up",), ("worker",), ("status",), ("predict",), ("label",), ("report",)]
+IMPORTING = [
+    ("run",), ("up",), ("server",), ("worker",), ("status",), ("data", "log"), ("predict",),
+    ("label",), ("report",),
+]  # fmt: skip
 
 
 def write(name: str, content: str | bytes) -> Spoil:
@@ -192,7 +197,7 @@ WORDS = [
     Case(("doctor", "one"), "too many words", "CN-USAGE-001", ("--help",)),
     *(
         Case((*words, port), f"port {port!r}", "CN-USAGE-001", ("--port",))
-        for words in (("serve", "--port"), ("up", "--port"))
+        for words in (("serve", "--port"), ("server", "--port"), ("up", "--port"))
         for port in ("70000", "-1", "x", "", HUGE)
     ),
     *(
@@ -875,7 +880,8 @@ def test_bad_input_is_one_message(case, places, capsys, record_property):
 DOORS = [" ".join(name) for name in leaves(group)]
 
 
-TOLD = [case for case in CASES if case.words[0] not in ("init", "serve", "up", "worker")]
+ENDLESS = ("init", "serve", "server", "up", "worker")
+TOLD = [case for case in CASES if case.words[0] not in ENDLESS]
 
 
 @pytest.mark.parametrize("code", sorted({case.code for case in TOLD}))
