@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import dataclasses
 import hashlib
+import subprocess
+import sys
 
 import msgspec
 import pytest
