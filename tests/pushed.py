@@ -22,7 +22,7 @@ project.source("rows", "landing/rows*.csv")
 
 @project.table(key="event_id")
 def twice(events: pl.LazyFrame) -> pl.LazyFrame:
-    return events.with_columns(twice=pl.col("amount") * 2)
+    return events.unique().with_columns(twice=pl.col("amount") * 2)
 """
 ARROW = "application/vnd.apache.arrow.stream"
 ROWS = "/v1/sources/events/rows"

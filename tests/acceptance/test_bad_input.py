@@ -77,6 +77,7 @@ def leaves(of: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
 VALID: dict[tuple[str, ...], tuple[str, ...]] = {
     ("run",): (),
     ("up",): (),
+    ("server",): ("--port", "0"),
     ("serve",): ("--port", "0"),
     ("worker",): (),
     ("status",): (),
@@ -90,6 +91,7 @@ VALID: dict[tuple[str, ...], tuple[str, ...]] = {
     ("data", "quarantine", "replay"): ("rows",),
     ("data", "quarantine", "drop"): ("rows", "0123456789ab-1", "--reason", "a test"),
     ("data", "release"): ("rows",),
+    ("data", "log"): ("rows",),
     ("runs", "ls"): (),
     ("runs", "show"): ("01a204d7-7ab1-7066-89d8-55a238e1cfc8",),
     ("model", "ls"): (),
@@ -108,8 +110,8 @@ VALID: dict[tuple[str, ...], tuple[str, ...]] = {
     ("access", "rotate"): (),
 }
 IMPORTING = [
-    ("run",), ("up",), ("worker",), ("status",), ("data", "online"), ("predict",), ("label",),
-    ("report",),
+    ("run",), ("up",), ("server",), ("worker",), ("status",), ("data", "log"), ("data", "online"),
+    ("predict",), ("label",), ("report",),
 ]  # fmt: skip
 
 
@@ -202,7 +204,7 @@ WORDS = [
     Case(("doctor", "one"), "too many words", "CN-USAGE-001", ("--help",)),
     *(
         Case((*words, port), f"port {port!r}", "CN-USAGE-001", ("--port",))
-        for words in (("serve", "--port"), ("up", "--port"))
+        for words in (("serve", "--port"), ("server", "--port"), ("up", "--port"))
         for port in ("70000", "-1", "x", "", HUGE)
     ),
     *(
@@ -901,7 +903,8 @@ def test_bad_input_is_one_message(case, places, capsys, record_property):
 DOORS = [" ".join(name) for name in leaves(group)]
 
 
-TOLD = [case for case in CASES if case.words[0] not in ("init", "serve", "up", "worker")]
+ENDLESS = ("init", "serve", "server", "up", "worker")
+TOLD = [case for case in CASES if case.words[0] not in ENDLESS]
 
 
 @pytest.mark.parametrize("code", sorted({case.code for case in TOLD}))

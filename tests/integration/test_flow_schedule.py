@@ -13,7 +13,7 @@ from colonnade.lifecycle.status import status
 from colonnade.lifecycle.timeline import timeline
 from colonnade.records.ref import Ref
 from colonnade.wiring import open_workspace
-from tests.projects import PROJECT, carry_out, empty, land, rows
+from tests.projects import PROJECT, carry_out, empty, land, rows, until
 
 MORNING = PROJECT.replace('"landing/rows*.csv"', '"landing/rows*.csv", schedule="0 6 * * *"')
 START = datetime(2030, 1, 1, 5, 59, tzinfo=UTC)
@@ -185,3 +185,82 @@ def test_what_is_no_longer_declared_fails_and_says_so(folder, at):
     [said] = turn(folder)
     assert "CN-RUN-001" in said
     assert entries(folder, "fail")[0].subject == str(Ref("source", "rows"))
+
+
+WORKER = """
+    import sys
+    from pathlib import Path
+    from colonnade.base import clock
+    from colonnade.lifecycle import pipeline, service
+    from colonnade.wiring import open_workspace
+    folder = Path(sys.argv[2])
+    with open_workspace(folder) as workspace:
+        session, project = workspace.session("worker"), workspace.project
+        real = clock.now_s
+        clock.now_s = lambda: real() + float(sys.argv[3])
+        print("ready", flush=True)
+        sys.stdin.readline()
+        if sys.argv[4] == "run":
+            pipeline.run(session, project, folder)
+        left = iter([False] * 3 + [True] * 1000)
+        service.work(session, project, folder, lambda: next(left), print)
+"""
+
+
+def test_two_workers_and_an_outside_scheduler_do_a_due_time_once(tmp_path, start, go):
+    empty(tmp_path, MORNING)
+    land(tmp_path, "rows1.csv", rows(0, 400))
+    with open_workspace(tmp_path) as workspace:
+        schedule.enqueue(workspace.session("test"), workspace.project)
+    day_s = 86_400
+    go(
+        *(start(WORKER, tmp_path, day_s, "work") for _ in range(2)),
+        start(WORKER, tmp_path, day_s, "run"),
+    )
+    assert len(entries(tmp_path, "due")) == len(entries(tmp_path, "finish")) == 1
+    with open_workspace(tmp_path) as workspace:
+        session = workspace.session("test")
+        assert session.version(Ref("table", "rows")).ref.version == 1
+        assert session.open_jobs() == []
+
+
+SLOW = """
+import time
+from pathlib import Path
+import polars as pl
+import colonnade as co
+
+project = co.Project("small")
+project.source("rows", "landing/rows*.csv", schedule="0 6 * * *")
+HERE = Path(__file__).parent
+
+
+@project.table(key="id")
+def examples(rows: pl.LazyFrame) -> pl.LazyFrame:
+    (HERE / "begun").touch()
+    while not (HERE / "go").exists():
+        time.sleep(0.01)
+    return rows
+"""
+
+
+@pytest.mark.timeout(150)
+def test_a_worker_that_is_killed_at_work_leaves_the_run_to_the_next_one(tmp_path, start, kill):
+    empty(tmp_path, SLOW)
+    land(tmp_path, "rows1.csv", rows(0, 400))
+    with open_workspace(tmp_path) as workspace:
+        schedule.enqueue(workspace.session("test"), workspace.project)
+    killed = start(WORKER, tmp_path, 86_400, "work")
+    assert killed.stdout.readline() == "ready\n"
+    killed.stdin.write("\n")
+    killed.stdin.flush()
+    until((tmp_path / "begun").exists)
+    kill(killed)
+    (tmp_path / "go").touch()
+    again = start(WORKER, tmp_path, 86_400, "work")
+    again.communicate("\n", timeout=100)
+    assert len(entries(tmp_path, "due")) == len(entries(tmp_path, "finish")) == 1
+    with open_workspace(tmp_path) as workspace:
+        session = workspace.session("test")
+        assert session.version(Ref("table", "rows")).ref.version == 1
+        assert session.open_jobs() == []
