@@ -93,14 +93,14 @@ def test_a_schedule_is_on_arrival(project):
 @pytest.mark.parametrize(
     ("settings", "setting"),
     [
-        ({"path": ""}, "path"),
-        ({"path": "s3://bucket/planes.csv"}, "path"),
+        ({"origin": ""}, "origin"),
+        ({"origin": "s3://bucket/planes.csv"}, "origin"),
         ({"mode": "add"}, "mode"),
         ({"schedule": "0 6 * * *"}, "schedule"),
     ],
 )
 def test_a_source_with_a_wrong_setting_is_refused(project, settings, setting):
-    error = refused("CN-PROJECT-009", project.source, "planes", **{"path": "p.csv"} | settings)
+    error = refused("CN-PROJECT-009", project.source, "planes", **{"origin": "p.csv"} | settings)
     assert f"source planes: {setting} is" in error.message
 
 
