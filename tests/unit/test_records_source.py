@@ -34,8 +34,16 @@ def test_the_address_of_a_database_is_named_and_not_written(url):
     assert "env:SHOP_DATABASE_URL" in caught.value.fix
 
 
-@pytest.mark.parametrize("query", ["orders", "sales.orders", "select 1", "WITH x AS (SELECT 1) SELECT * FROM x;",
-                                   "SELECT ';' AS x -- ; this\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    "query",
+    [
+        "orders",
+        "sales.orders",
+        "select 1",
+        "WITH x AS (SELECT 1) SELECT * FROM x;",
+        "SELECT ';' AS x -- ; this\n",
+    ],
+)
 def test_a_table_or_one_select_is_a_query(query):
     assert co.Sql("env:A", query).query == query
 
