@@ -648,7 +648,7 @@ def _online(what: str, online: bool, key: str | Sequence[str]) -> bool:
 def _files(what: str, path: object) -> Files:
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
     if not isinstance(text, str) or _LEADS_NOWHERE.search(text) or not text.strip("./"):
-        raise _wrong(what, "path", path, "a file or a glob in the project's folder")
+        raise _wrong(what, "origin", path, "a file or a glob in the project's folder")
     return Files(path=text)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import polars as pl
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 import colonnade as co
 from colonnade.base.errors import ColonnadeError, UnavailableError, UsageError
@@ -25,7 +27,7 @@ from colonnade.records.ref import Ref
 from colonnade.wiring import open_workspace
 from tests.postgresql import server
 from tests.projects import empty
-from tests.shop import KINDS, Shop
+from tests.shop import KINDS, MYSQL, Shop
 
 BOUND = """\
 schema:
@@ -271,6 +273,75 @@ def guest() -> str:
         connection.execute("CREATE ROLE guest LOGIN PASSWORD 'right'")
         connection.execute("CREATE TABLE orders (id INTEGER, amount NUMERIC, at TIMESTAMP)")
     return url.replace("colonnade@", "guest@")
+
+
+def opens(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def test_a_wrong_password_is_said_without_it(folder, monkeypatch, guest):
+    with psycopg.connect(guest.replace("guest@", "colonnade@"), autocommit=True) as connection:
+        (path,) = connection.execute("SHOW hba_file").fetchone()
+        rules = Path(path).read_text()
+        Path(path).write_text(f"local all guest scram-sha-256\n{rules}")
+        connection.execute("SELECT pg_reload_conf()")
+        wrong_url = guest.replace("guest@", "guest:geheim-0815@")
+        monkeypatch.setenv("SHOP", wrong_url)
+        try:
+            until_s = time.monotonic() + 10
+            while opens(wrong_url):  # the server reads its rules again in its own time
+                assert time.monotonic() < until_s
+            wrong = refused(folder)
+            monkeypatch.setenv("SHOP", guest.replace("guest@", "guest:right@"))
+            lacking = refused(folder)
+        finally:
+            Path(path).write_text(rules)
+            connection.execute("SELECT pg_reload_conf()")
+    assert (wrong.code, lacking.code) == ("CN-PULL-005", "CN-PULL-005")
+    assert "geheim" not in str(wrong)
+
+
+@pytest.mark.skipif(not MYSQL, reason="COLONNADE_TEST_MYSQL names no database")
+def test_a_password_that_mysql_refuses_is_said_without_it(folder, monkeypatch):
+    url = make_url(MYSQL).set(password="wrong-0815")
+    monkeypatch.setenv("SHOP", url.render_as_string(hide_password=False))
+    error = refused(folder)
+    assert error.code == "CN-PULL-005"
+    assert "wrong-0815" not in str(error)
+
+
+MYSQL_TYPES = {
+    "TINYINT": ("7", 7), "BIGINT": (str(2**62), 2**62), "DOUBLE": ("0.1", 0.1),
+    "DECIMAL(10,2)": ("1.10", 1.1), "DECIMAL(6)": ("17", 17), "TEXT": ("'é'", "é"),
+    "VARCHAR(9)": ("'a'", "a"), "DATE": ("'2024-02-29'", date(2024, 2, 29)),
+    "DATETIME(6)": ("'2024-01-01 10:00'", datetime(2024, 1, 1, 10, tzinfo=UTC)),
+    "ENUM('ok', 'sad')": ("'ok'", "ok"), "YEAR": ("2024", 2024),
+    "BIGINT UNSIGNED": (str(2**64 - 1), None), "BLOB": ("'x'", None), "TIME": ("'10:00'", None),
+    "BIT(9)": ("b'1'", None), "DECIMAL(30,1)": ("12345678901234567890.5", None),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not MYSQL, reason="COLONNADE_TEST_MYSQL names no database")
+@pytest.mark.parametrize("kind", MYSQL_TYPES)
+def test_a_type_of_mysql_is_taken_exactly_or_refused_by_name(folder, monkeypatch, tmp_path, kind):
+    shop = Shop("mysql", tmp_path)
+    monkeypatch.setenv("SHOP", shop.url)
+    text, value = MYSQL_TYPES[kind]
+    shop.say("DROP TABLE orders")
+    shop.say(f"CREATE TABLE orders (secret_x {kind})")
+    shop.say(f"INSERT INTO orders VALUES ({text})")
+    shop.close()
+    (folder / "contracts" / "orders.yaml").unlink()
+    if value is not None:
+        take(folder, cursor=None, lag=None, key=())
+        assert table(folder)["secret_x"].to_list() == [value]
+    else:
+        error = refused(folder, cursor=None, lag=None, key=())
+        assert (error.code, "secret_x" in error.message) == ("CN-PULL-007", True)
 
 
 def test_rights_that_lack_are_said(folder, monkeypatch, guest):

@@ -76,7 +76,7 @@ def test_a_run_asks_and_says_what_was_late(folder, tmp_path, monkeypatch, capfd)
     steps = {step.name: step for step in carry_out(folder)}
     assert "1 rows taken over, 0 into quarantine (1 of them late)" in steps["orders"].detail
     assert steps["returns"].state == "up to date"
-    asked = status(folder, capfd)["sources"]["orders"]["asked"]
+    asked = status(folder, capfd)["answer"]["sources"]["orders"]["asked"]
     assert (asked["cursor"], asked["taken"]) == ("at", 4)
     assert asked["end"] == "2024-01-01T20:00:00Z"
     shop.close()

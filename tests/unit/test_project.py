@@ -115,15 +115,15 @@ def test_a_schedule_is_on_arrival(project):
 @pytest.mark.parametrize(
     ("settings", "setting"),
     [
-        ({"origin": ""}, "path"),
-        ({"origin": "s3://bucket/planes.csv"}, "path"),
+        ({"origin": ""}, "origin"),
+        ({"origin": "s3://bucket/planes.csv"}, "origin"),
         ({"mode": "add"}, "mode"),
         ({"schedule": "0 25 * * *"}, "schedule"),
         ({"schedule": "* * * * * *"}, "schedule"),
         ({"schedule": "0 0 31 2 *"}, "schedule"),
         ({"schedule": 6}, "schedule"),
         ({"origin": Push(), "mode": "replace"}, "mode"),
-        ({"origin": Push}, "path"),
+        ({"origin": Push}, "origin"),
         ({"key": 3}, "key"),
         ({"key": ["a", "a"]}, "key"),
     ],
