@@ -167,7 +167,7 @@ def test_an_unsigned_column_that_is_too_large_is_a_bad_row(folder):
 def test_each_form_of_the_same_rows_makes_the_same_table(tmp_path, bound):
     frame = pl.DataFrame(
         {"i": [1, None], "n": [0.5, 1e300], "d": ["2013-01-31", "0001-01-01"],
-         "t": ["2013-01-31T12:00:00Z", None], "s": ["ü,\"\n", "007"]}
+         "t": ["2013-01-31T12:00:00Z", None], "s": ['ü,"\n', "007"]}
     )  # fmt: skip
     found = []
     for suffix in (".csv", ".csv.gz", ".jsonl", ".ndjson.gz", ".parquet", ".xlsx"):
