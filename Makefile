@@ -54,7 +54,7 @@ bench: $(READY)  ## ratios beside the limits: ingest, features, ledger, serving
 
 lock: $(READY)  ## resolve requirements.lock again
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
-	    --python-version 3.11 --extra examples --extra postgresql --group dev pyproject.toml -o requirements.lock
+	    --python-version 3.11 --extra examples --extra excel --extra mysql --extra postgresql --group dev pyproject.toml -o requirements.lock
 
 clean:  ## remove what these words made
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

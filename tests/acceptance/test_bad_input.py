@@ -83,6 +83,14 @@ VALID: dict[tuple[str, ...], tuple[str, ...]] = {
     ("status",): (),
     ("data", "ls"): (),
     ("data", "show"): ("examples@1",),
+    ("data", "contract", "diff"): ("rows@1", "rows@2"),
+    ("data", "contract", "show"): ("rows",),
+    ("data", "versions"): ("examples",),
+    ("data", "files"): ("examples",),
+    ("data", "compact"): ("examples",),
+    ("data", "vacuum"): ("examples",),
+    ("data", "hold"): ("examples@1", "--why", "a test"),
+    ("data", "lift"): ("examples@1",),
     ("data", "online"): ("examples", "1"),
     ("data", "quarantine", "ls"): (),
     ("data", "quarantine", "show"): ("rows",),
@@ -109,9 +117,13 @@ VALID: dict[tuple[str, ...], tuple[str, ...]] = {
     ("access", "revoke"): ("01a204d7-7ab1-7066-89d8-55a238e1cfc8",),
     ("access", "rotate"): (),
 }
+MANY_WORDS = [  # any number of names
+    ("run",), ("data", "quarantine", "drop"), ("data", "compact"), ("data", "vacuum"),
+]  # fmt: skip
 IMPORTING = [
     ("run",), ("up",), ("server",), ("worker",), ("status",), ("data", "log"), ("data", "online"),
-    ("predict",), ("label",), ("report",),
+    ("data", "quarantine", "mend"), ("data", "quarantine", "replay"), ("predict",), ("label",),
+    ("report",),
 ]  # fmt: skip
 
 
@@ -165,7 +177,7 @@ def of_every_command() -> Iterator[Case]:
     for name, rest in VALID.items():
         words = (*name, *rest)
         yield Case((*words, "--no-such"), "unknown option", "CN-USAGE-001", ("--no-such", "--help"))
-        if name != ("run",):  # which takes any number of names
+        if name not in MANY_WORDS:
             yield Case((*words, "one", "two"), "too many words", "CN-USAGE-001", ("--help",))
         yield Case(words, "no project", "CN-SETTINGS-001", ("is no project",), spoil=gone(toml))
         yield Case(

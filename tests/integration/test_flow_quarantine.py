@@ -165,6 +165,28 @@ def test_a_mended_row_comes_in_and_its_version_names_who_what_and_from_where(fol
     assert balanced(folder).mended == 2
 
 
+def test_a_trace_goes_from_the_file_over_the_row_to_its_mender_and_back(folder, capsys):
+    land(folder)
+    take(folder)
+    first, second, _ = ids(folder)
+    mend(folder, {first: {"id": "2", "x": "1"}})
+    drop(folder, second)
+    capsys.readouterr()
+    assert colonnade(folder, "trace", "rows@2", "--json") == 0
+    then = json.loads(capsys.readouterr().out)["answer"]["then"]
+    assert then["actor"] == "admin"
+    assert {f"row/{first}", "table/quarantine.rows@2"} <= {part["ref"] for part in then["from"]}
+    for row, verb in ((first, "write"), (second, "drop")):
+        assert colonnade(folder, "trace", row, "--json") == 0
+        told = json.loads(capsys.readouterr().out)["answer"]["then"]["settled_by"]
+        assert [entry["verb"] for entry in told] == [verb]
+        assert colonnade(folder, "trace", row) == 0
+        assert verb in capsys.readouterr().out
+    assert colonnade(folder, "trace", "landing/rows1.csv", "--json") == 0
+    since = json.loads(capsys.readouterr().out)["answer"]["since"]
+    assert "table/rows@2" in [entry["ref"] for entry in since["table"]]
+
+
 def test_a_row_that_still_breaks_the_contract_stays_with_the_new_reasons(folder):
     land(folder)
     take(folder)

@@ -59,7 +59,7 @@ def test_colons_in_texts_are_no_second_members():
     line = '{"s": "a:b", "i:j": {"k": "::"}}'
     assert cell.members(line.encode()) == {
         "s": ("text", "a:b"),
-        "i:j": ("nested", '{"k": "::"}'),
+        "i:j": ("nested", '{"k":"::"}'),
     }
     assert cell.members(b'{"\\u0069": 1}') == {"i": ("number", "1")}
     assert cell.members(b'{"\\u0069": 1, "i": 1}') is None

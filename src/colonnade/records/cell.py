@@ -20,7 +20,6 @@ MALFORMED: Final = "line|malformed"
 LINE: Final = "# line"
 BYTES: Final = "# bytes"
 OBJECT: Final = "# json"
-_DECODER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KIND: Final[dict[LogicalType, str]] = {
     "string": "text",
     "integer": "number",
@@ -29,6 +28,15 @@ _KIND: Final[dict[LogicalType, str]] = {
     "date": "text",
     "timestamp": "text",
 }
+
+
+class _Decimal(str):
+    """A number with a point or an exponent, as it is written."""
+
+    __slots__ = ()
+
+
+_DECODER: Final = msgspec.json.Decoder(dict[str, object], float_hook=_Decimal)
 Cells = dict[str, tuple[str, str | None]]
 """Name -> kind (text, number, flag, nested, null) and text."""
 
@@ -50,12 +58,10 @@ def members(line: bytes) -> Cells | None:
     """The members of a JSON object, None where the line is none that names each member once."""
     try:
         found = _DECODER.decode(line)
-        exact = {name: bytes(value) for name, value in found.items()}
-        if _names_twice(line, exact):
-            return None
-        return {name: _cell(value) for name, value in exact.items()}
     except (msgspec.MsgspecError, ValueError):
         return None
+    cells = {name: _cell(value) for name, value in found.items()}
+    return None if _names_twice(line, cells) else cells
 
 
 def texts(cells: Cells) -> dict[str, str | None]:
@@ -72,22 +78,25 @@ def wrong(cells: Cells, types: Mapping[str, LogicalType]) -> list[str]:
     ]
 
 
-def _cell(value: bytes) -> tuple[str, str | None]:
-    sign = value[:1]
-    if sign == b'"':
-        return "text", msgspec.json.decode(value, type=str)
-    if sign == b"n":
+def _cell(value: object) -> tuple[str, str | None]:
+    if value is None:
         return "null", None
-    text = value.decode()
-    if sign in b"tf":
-        return "flag", text
-    return "nested" if sign in b"{[" else "number", text
+    if isinstance(value, str):
+        return ("number", str(value)) if isinstance(value, _Decimal) else ("text", value)
+    if isinstance(value, bool):
+        return "flag", "true" if value else "false"
+    if isinstance(value, int):
+        return "number", str(value)
+    return "nested", msgspec.json.encode(value).decode()
 
 
-def _names_twice(line: bytes, found: Mapping[str, bytes]) -> bool:
-    """Whether a member is named again; the colons tell quickly where none can be."""
-    known = sum(1 + name.count(":") + value.count(b":") for name, value in found.items())
-    if line.count(b":") == known:
+def _names_twice(line: bytes, cells: Cells) -> bool:
+    """Whether a member is named again; mostly the colons tell that none can be."""
+    colons = line.count(b":")
+    if colons == len(cells):
+        return False
+    known = sum(1 + name.count(":") + (text or "").count(":") for name, (_, text) in cells.items())
+    if colons == known and b"\\u" not in line:
         return False
     pairs = json.loads(line, object_pairs_hook=lambda pairs: pairs)
-    return len(pairs) != len(found)
+    return len(pairs) != len(cells)
