@@ -197,6 +197,7 @@ AT = {"name": "at", "logicalType": "timestamp"}
         ({"quality": [LIBRARY | {"unit": "percent"}]}, {}, "unit is 'percent'"),
         ({"quality": [LIBRARY | {"severity": "loud"}]}, {}, "severity is 'loud', expected error"),
         ({"quality": [LIBRARY | {"arguments": {"properties": ["y"]}}]}, {}, "'y' is no column"),
+        ({"quality": [LIBRARY | {"arguments": {"properties": "x"}}]}, {}, "expected a list of col"),
         ({"quality": [LIBRARY | {"arguments": {"properties": ["x"]}}]}, {}, "rowCount is said of"),
         ({"quality": [{"metric": "nullValues", "mustBe": 0}]}, {}, "nullValues is said of no col"),
         (

@@ -285,18 +285,20 @@ class Terms:
 
     def _quality(self, found: DataQuality, columns: tuple[str, ...]) -> BatchRule | None:
         of = f"column {columns[0]}" if columns else self._table.name
-        what = f"quality {found.name or found.metric or found.type} of {of}"
+        metric = found.metric or found.rule
+        what = f"quality {found.name or metric or found.type} of {of}"
         kind = found.type or "library"
         if kind == "text":
             return None
         if kind == "custom" and found.engine == ENGINE:
             return self._volume(found, what)
-        metric = found.metric or found.rule
         if kind != "library" or metric not in _METRICS:
             raise unchecked(self._path, what)
         arguments = dict(found.arguments or {})
         listed = arguments.pop("properties", None)
         if listed is not None:
+            if not isinstance(listed, list):
+                raise self._wrong(f"{what}: properties is {listed!r}, expected a list of columns")
             self._known(f"{what}: properties", listed)
             columns = tuple(listed)
         if arguments:
@@ -371,7 +373,7 @@ class Terms:
         return int(span_s)
 
     def _known(self, what: str, names: Iterable[object]) -> None:
-        for name in names if isinstance(names, list) else [names]:
+        for name in names:
             if name not in self._columns:
                 hint = closest(str(name), self._columns)
                 raise self._wrong(f"{what}: {name!r} is no column; {hint}")
