@@ -73,6 +73,7 @@ def test_a_setting_of_a_query_out_of_its_range_is_refused(options):
         (URL, {"params": {"access_token": "geheim-0815"}}),
         (URL, {"headers": {"x": "a\r\ny: b"}}), (URL, {"headers": "x"}),
         (URL, {"params": {"x": []}}),
+        (URL, {"next": "page:p", "params": {"p": "env:X"}}),
         (URL, {"next": "somehow"}), (URL, {"next": "cursor:after"}), (URL, {"next": 1}),
         (URL, {"cursor": "at"}), (URL, {"since": "at"}),
         (URL, {"rate": 0}), (URL, {"max_pages": 0}), (URL, {"max_bytes": -1}),

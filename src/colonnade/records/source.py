@@ -144,6 +144,10 @@ class Rest:
                 f"next is {self.next!r}",
                 "write link, url:FIELD, page:PARAM, offset:PARAM or cursor:PARAM=FIELD",
             )
+        how, _, counted = (self.next or "").partition(":")
+        first = self.params.get(counted, 0) if is_a(self.params, Mapping) else 0
+        if how in ("page", "offset") and not str(first).isdecimal():
+            raise _wrong(f"params counts {counted} from {first!r}", "begin with a number")
         for name, values in (("params", self.params), ("headers", self.headers)):
             _check_values(name, values)
         _check_cursor(self.cursor, self.lag)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from colonnade.base import ids
+from colonnade.base import disk, ids
 from colonnade.records import canonical
 from colonnade.records.canonical import Json
 from colonnade.store import durable
@@ -37,13 +37,14 @@ class Sheet:
         if not frame.height and self._parts:
             return
         part = self._folder / f"{self._stem}.{len(self._parts)}"
-        frame.write_parquet(part, compression="lz4")
         self._parts.append(part)
+        with _writing(part):
+            frame.write_parquet(part, compression="lz4")
         self.rows += frame.height
 
     def close(self) -> None:
         """Write the file."""
-        with durable.whole(self.path) as temporary:
+        with _writing(self.path), durable.whole(self.path) as temporary:
             joined = pl.scan_parquet(self._parts, glob=False)
             joined.sink_parquet(temporary, row_group_size=_ROWS)
 
@@ -75,9 +76,8 @@ class Landing:
         folder = self.folder(source)
         sheet = Sheet(folder, name)
         try:
-            with durable.writing(sheet.path):
-                yield sheet
-                sheet.close()
+            yield sheet
+            sheet.close()
         finally:
             sheet.drop_parts()
 
@@ -98,6 +98,17 @@ class Landing:
         if folder.is_dir():
             for path in folder.iterdir():
                 path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say plainly what the disk refused; the engine hides it in an error of its own."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        if disk.number_of(error) is None:
+            raise
+        raise disk.refused(error, path) from error
 
 
 def read_frame(data: bytes) -> pl.DataFrame:
