@@ -81,6 +81,10 @@ def test_the_version_is_told(capsys):
 WORDS = {
     ("data", "show"): ["rows@1"],
     ("data", "quarantine"): ["rows"],
+    ("data", "versions"): ["rows"],
+    ("data", "files"): ["rows@1"],
+    ("data", "hold"): ["rows@1", "--why", "an audit"],
+    ("data", "release"): ["rows@1"],
     ("runs", "show"): ["some"],
     ("model", "show"): ["m@1"],
     ("model", "promote"): ["m@1"],
