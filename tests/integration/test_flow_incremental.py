@@ -7,12 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from colonnade.base.errors import VerdictError
+from colonnade.base.errors import ColonnadeError, UsageError, VerdictError
 from colonnade.data.transform import Built, transform
 from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.wiring import open_workspace
-from tests.projects import carry_out, colonnade, empty, land
+from tests.projects import carry_out, colonnade, empty, land, process, until
 
 HEAD = """
 import polars as pl
@@ -185,3 +185,107 @@ def test_a_backfill_makes_one_month_after_another_and_goes_on_where_it_was(tmp_p
     built = make(tmp_path)
     assert built.why[-1] == "made: 2013-04"
     assert table(tmp_path) == whole(tmp_path)
+
+
+def test_a_backfill_that_is_killed_goes_on_where_it_was(tmp_path):
+    slow = BY_MONTH.replace("    return", "    import time\n    time.sleep(0.1)\n    return")
+    declared(tmp_path, slow)
+    months = range(1, 9)
+    land(tmp_path, "rows1.csv", pl.concat([rows(month, month=month) for month in months]))
+    carry_out(tmp_path, "rows", "names")
+    words = ("run", "examples", "--from", "2013-01", "--to", "2013-08")
+
+    def versions() -> int:
+        with open_workspace(tmp_path) as workspace:
+            return len(workspace.session("test").versions("examples"))
+
+    running = process(tmp_path, *words)
+    until(lambda: versions() >= 2)
+    running.kill()
+    running.communicate()
+    stood = versions()
+    assert 2 <= stood < len(months)
+    assert colonnade(tmp_path, *words) == 0
+    assert table(tmp_path) == whole(tmp_path)
+    with open_workspace(tmp_path) as workspace:
+        entries = workspace.session("test").versions("examples")
+    made = [entry.read(TableVersion) for entry in entries if entry.verb in ("write", "adopt")]
+    assert [version.rows for version in made] == list(range(1, len(months) + 1))
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("examples", "--from", "2013-1"), "CN-RUN-004"),
+        (("examples", "--from", "march"), "CN-RUN-004"),
+        (("rows", "--from", "2013-01"), "CN-RUN-003"),
+        (("exampels", "--from", "2013-01"), "CN-RUN-001"),
+        (("--from", "2013-01"), "CN-USAGE-001"),
+        (("examples", "--to", "2013-01"), "CN-USAGE-001"),
+    ],
+)
+def test_a_backfill_that_cannot_be_is_refused(tmp_path, capsys, words, code):
+    declared(tmp_path, BY_MONTH)
+    land(tmp_path, "rows1.csv", rows(1))
+    assert colonnade(tmp_path, "run", *words) != 0
+    assert code in capsys.readouterr().err
+
+
+def twice(folder: Path) -> None:
+    make(folder)
+    land(folder, "rows2.csv", rows(2, month=2))
+    make(folder)
+
+
+def failed(folder: Path, table: str) -> ColonnadeError:
+    declared(folder, table)
+    land(folder, "rows1.csv", rows(1, month=1))
+    with pytest.raises(ColonnadeError) as caught:
+        twice(folder)
+    return caught.value
+
+
+def test_a_row_of_another_month_than_was_asked_for_is_refused(tmp_path):
+    moved = BY_MONTH.replace("return rows", 'return rows.with_columns(at=pl.col("at").max())')
+    shifted = moved.replace('pl.col("at").max()', 'pl.col("at").dt.offset_by("1mo")')
+    assert failed(tmp_path, shifted).code == "CN-TABLE-012"
+
+
+def test_a_month_needs_an_input_that_has_the_time(tmp_path):
+    renamed = BY_MONTH.replace('time="at"', 'time="when"').replace(
+        "return rows", 'return rows.rename({"at": "when"})'
+    )
+    assert failed(tmp_path, renamed).code == "CN-TABLE-011"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ['mode="upsert"', 'partition="week"', 'partition="month"', 'mode="merge"',
+     'time="at", mode="append", partition="day"'],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused(tmp_path, settings):
+    declared(tmp_path, f"@project.table({settings})\ndef examples(rows):\n    return rows\n")
+    with pytest.raises(UsageError, match="CN-PROJECT-009"):
+        make(tmp_path)
+
+
+def test_a_new_column_makes_the_table_anew(tmp_path):
+    """The code is the same: what it makes depends on the rows."""
+    declared(
+        tmp_path,
+        BY_ROWS.replace("return rows", "return _wide(rows)")
+        + """
+
+def _wide(rows):
+    import polars as pl
+    big = rows.select(pl.col("x").max()).collect().item() > 50
+    return rows.with_columns(big=pl.lit(1)) if big else rows
+""",
+    )
+    land(tmp_path, "rows1.csv", rows(1, 2))
+    make(tmp_path)
+    land(tmp_path, "rows2.csv", rows(3, x=100))
+    built = make(tmp_path)
+    assert built.why[-1] == "made anew as a whole: the result has other columns than examples@1"
+    assert version(tmp_path).rows == 3
+    assert "big" in version(tmp_path).columns

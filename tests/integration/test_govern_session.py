@@ -37,6 +37,11 @@ def _note(action):
     return lambda session: session.record(action, "note", RUN, {})
 
 
+def _remove(session):
+    with session.writer("t") as held:
+        session.remove(held, "t", (), full=False)
+
+
 VERBS = {  # every verb of a session that asks for a permission, and the permission
     "newest": ("read", lambda session: session.newest("table", "t")),
     "version": ("read", lambda session: session.version(TABLE)),
@@ -45,6 +50,13 @@ VERBS = {  # every verb of a session that asks for a permission, and the permiss
     "made_from": ("read", lambda session: session.made_from("file/x")),
     "names": ("read", lambda session: session.names("table")),
     "scan": ("read", lambda session: session.scan(TABLE).collect()),
+    "changed": ("read", lambda session: session.changed(TABLE, TABLE)),
+    "files": ("read", lambda session: session.files(TABLE)),
+    "versions": ("read", lambda session: session.versions("t")),
+    "removed": ("read", lambda session: session.removed("t")),
+    "find": ("read", lambda session: session.find("table", "t")),
+    "then": ("read", lambda session: session.then(TABLE, "9999")),
+    "remove": ("write", _remove),
     "writer": ("write", _write),
     "flushed": ("read", lambda session: session.flushed("s")),
     "segments_of": ("read", lambda session: session.segments_of("a")),

@@ -159,6 +159,38 @@ def test_what_a_stopped_writer_committed_is_not_written_over(session, stores):
     assert _rows(session)["id"].sort().to_list() == [1, 2, 3, 4]
 
 
+MERGES = """
+    import polars as pl
+    for number in range(12):
+        rows = pl.DataFrame({"id": [1], "x": [-number]})
+        try:
+            stores.tables.write("t", rows, "merge", "a stranger", key=("id",))
+        except Exception as error:
+            print(type(error).__name__)
+"""
+
+
+def test_no_merge_of_ours_is_lost_beside_a_stranger_who_merges_too(session, start, opened):
+    merge = _version("merge", key=("id",))
+    _write(session, pl.DataFrame({"id": [1], "x": [0]}), version=merge)
+    stranger = start(opened + MERGES)
+    assert stranger.stdout.readline() == "ready\n"
+    stranger.stdin.write("\n")
+    stranger.stdin.flush()
+    number = 1
+    while stranger.poll() is None or number < 5:
+        rows = pl.DataFrame({"id": [1, number + 1], "x": [number, number]})
+        try:
+            _write(session, rows, version=merge)
+        except RefusedError:
+            continue
+        number += 1
+    with session.writer("t"):
+        pass
+    found = sorted(_rows(session).rows())
+    assert found == [(1, number - 1), *((place + 1, place) for place in range(1, number))]
+
+
 def test_rows_are_merged_by_their_key(session):
     merge = _version("merge", key=("id",))
     _write(session, pl.DataFrame({"id": [1, 2], "x": ["a", "b"]}), version=merge)

@@ -167,6 +167,7 @@ class Writer:
             return None
         if delta_version == draft.parent + 1:
             return self._name_compaction(draft, delta_version)
+        self._confirm()
         self.recover()
         raise RefusedError(
             "CN-TABLE-007",
@@ -189,6 +190,7 @@ class Writer:
 
     def _cleared(self) -> bool:
         """Undo what a stranger committed; whether the newest version has the rows it had."""
+        self._confirm()  # who lost the lease must not undo what its new holder does
         before = self.newest
         if before is None:
             return False
@@ -197,6 +199,9 @@ class Writer:
         return (
             newest is not None and newest.verb == "undo" and newest.made_from == (before.subject,)
         )
+
+    def _confirm(self) -> None:
+        _prolong(self._stores, self._lease)
 
     def _tidy(self, delta_version: int) -> None:
         """Compact now and then; a write that is named stands whatever becomes of that."""
