@@ -21,7 +21,6 @@ from types import CodeType, ModuleType
 from typing import Final
 
 from colonnade.base.errors import ColonnadeError, UsageError
-from colonnade.compute.query import read_queries
 from colonnade.project import Project
 
 PROJECT_FILE: Final = "project.py"
@@ -73,7 +72,10 @@ def load(folder: Path) -> Project:
             "go into a project's folder, or make one: colonnade init my_project",
         )
     project = _only_project(path, _import(path))
-    read_queries(project, root)
+    if any(table.query is not None for table in project.tables.values()):
+        from colonnade.compute.query import read_queries  # noqa: PLC0415 (it loads the engine)
+
+        read_queries(project, root)
     project.check()
     return project
 

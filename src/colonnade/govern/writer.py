@@ -255,8 +255,16 @@ class Writer:
             ),
         )
         text = canonical.encode(draft).decode()
-        delta_version = self._stores.tables.undo(self._name, draft.parent, text)
-        self._name_version("undo", draft, delta_version, None)
+        for _ in range(_TRIES):
+            with suppress(Overtaken):  # by a stranger's next commit, which is undone too
+                delta_version = self._stores.tables.undo(self._name, draft.parent, text)
+                self._name_version("undo", draft, delta_version, None)
+                return
+        raise RefusedError(
+            "CN-TABLE-007",
+            f"table {self._name}: another program commits to it again and again",
+            "stop the other program, then run the command again: what it committed is undone",
+        )
 
     def _name_version(
         self, verb: str, draft: _Draft, delta_version: int, then: Named | None
