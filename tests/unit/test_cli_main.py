@@ -80,6 +80,7 @@ def test_the_version_is_told(capsys):
 
 WORDS = {
     ("data", "show"): ["rows@1"],
+    ("data", "log"): ["rows"],
     ("data", "quarantine"): ["rows"],
     ("runs", "show"): ["some"],
     ("model", "show"): ["m@1"],
