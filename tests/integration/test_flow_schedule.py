@@ -207,8 +207,9 @@ WORKER = """
 """
 
 
+@pytest.mark.timeout(150)
 def test_two_workers_and_an_outside_scheduler_do_a_due_time_once(tmp_path, start, go):
-    empty(tmp_path, MORNING)
+    empty(tmp_path, MORNING[: MORNING.index("@project.model")])
     land(tmp_path, "rows1.csv", rows(0, 400))
     with open_workspace(tmp_path) as workspace:
         schedule.enqueue(workspace.session("test"), workspace.project)
