@@ -46,6 +46,7 @@ LINES = st.one_of(
     st.builds("{},{}".format, IDS, NUMBERS),
     st.sampled_from(["z,0", "1", "1,2,3", '1,"2"3', ",1"]),
 )
+DECLARED = Project("p").source("rows", "landing/rows*")
 
 
 class QuarantineMachine(RuleBasedStateMachine):
@@ -137,7 +138,7 @@ class QuarantineMachine(RuleBasedStateMachine):
         given = (str(number), x)
         same = self.cells[row] == given
         corrections = {row: {"id": given[0], "x": given[1] or None}}
-        tried = mending.mend(self.session(), "rows", self.folder, corrections)
+        tried = mending.mend(self.session(), DECLARED, self.folder, corrections)
         if same:
             assert tried.unchanged == (row,)
             return
@@ -151,7 +152,7 @@ class QuarantineMachine(RuleBasedStateMachine):
     def replay(self):
         rows = [row for row in self.waiting() if self.cells[row] is not None]
         inside = self.comes_in(rows)
-        tried = mending.replay(self.session(), "rows", self.folder)
+        tried = mending.replay(self.session(), DECLARED, self.folder)
         assert set(tried.passed) == inside
         assert set(tried.failed) == set(rows) - inside
         self.settle(inside, "replayed")

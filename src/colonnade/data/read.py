@@ -39,7 +39,10 @@ def read(session: Session, contract: Contract, piece: Piece, known: Known = NOTH
             raise
         return _by_line(session, contract, piece, known, error)
     names, height = rows.collect_schema().names(), found.good.height + found.bad.height
-    may_be_short = found.bad.height or found.good[names[-1]].null_count()
+    last = names[-1]
+    may_be_short = (
+        found.bad.height or last not in found.good.columns or found.good[last].null_count()
+    )
     if may_be_short and session.is_ragged(piece.path, len(names), height):
         return _by_line(session, contract, piece, known)
     return found
