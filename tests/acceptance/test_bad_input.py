@@ -119,6 +119,7 @@ VALID: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 MANY_WORDS = [  # any number of names
     ("run",), ("data", "quarantine", "drop"), ("data", "compact"), ("data", "vacuum"),
+    ("data", "online"),
 ]  # fmt: skip
 IMPORTING = [
     ("run",), ("up",), ("server",), ("worker",), ("status",), ("data", "log"), ("data", "online"),
@@ -761,9 +762,9 @@ DECLARED = [  # what stands in project.py, and what is said
     (START + "other = co.Project('q')\n", "CN-PROJECT-004", ("2 projects", "project, other")),
     ("import colonnade as co\nco.Project(None)\n", "CN-NAME-001", ("None", "project.py:2")),
     ("import colonnade as co\nco.Project('A B')\n", "CN-NAME-001", ("'A B'",)),
-    (START + "project.source('a', 3)\n", "CN-PROJECT-009", ("path is 3",)),
-    (START + "project.source('a', '.')\n", "CN-PROJECT-009", ("path is '.'",)),
-    (START + "project.source('a', 'x**y')\n", "CN-PROJECT-009", ("path is 'x**y'",)),
+    (START + "project.source('a', 3)\n", "CN-PROJECT-009", ("origin is 3",)),
+    (START + "project.source('a', '.')\n", "CN-PROJECT-009", ("origin is '.'",)),
+    (START + "project.source('a', 'x**y')\n", "CN-PROJECT-009", ("origin is 'x**y'",)),
     (START + "project.source('a', 'a', mode={})\n", "CN-PROJECT-009", ("mode is {}",)),
     (START + "project.source('a', 'a', schedule=[1])\n", "CN-PROJECT-009", ("schedule",)),
     (START + TABLE.format("key=3"), "CN-PROJECT-009", ("key is 3",)),

@@ -126,19 +126,21 @@ def bound(server):
 
 @pytest.mark.parametrize(("sent", "code", "places"), WRONG)
 def test_rows_of_another_shape_are_refused_by_row_and_field(bound, sent, code, places):
+    before = waiting(bound)
     status, answer = bound.push(sent, "wrong")
     assert status == 422
     assert sorted(refused(answer, code), key=str) == sorted(places, key=str)
-    assert waiting(bound) == set()
+    assert waiting(bound) == before
 
 
 def test_of_many_wrong_rows_some_are_listed_and_none_is_kept(bound):
+    before = waiting(bound)
     rows = [{"event_id": f"secret{number}"} for number in range(1000)]
     status, answer = bound.push(json.dumps({"rows": rows}).encode())
     assert status == 422
     assert len(refused(answer, "CN-PUSH-002")) == 20
     assert "secret" not in json.dumps(answer)
-    assert waiting(bound) == set()
+    assert waiting(bound) == before
 
 
 @pytest.mark.parametrize(

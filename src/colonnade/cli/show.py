@@ -6,7 +6,7 @@ import click
 import polars as pl
 
 from colonnade.cli import render
-from colonnade.cli.render import json_option, project_command
+from colonnade.cli.render import MANY, json_option, project_command
 from colonnade.data.describe import ColumnLook, Difference, Look, Value, describe, differ
 from colonnade.wiring import Workspace
 
@@ -15,7 +15,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 @click.command("show")
 @click.argument("table")
-@click.option("--rows", type=click.IntRange(0), default=0, help="Rows to print below.")
+@click.option("--rows", type=click.IntRange(0, MANY), default=0, help="Rows to print below.")
 @click.option(
     "--diff", nargs=2, metavar="V1 V2", help="Two versions of TABLE, or days: how V2 differs."
 )
