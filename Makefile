@@ -45,8 +45,9 @@ crash-walk: $(READY)  ## kill every command at every point at which it changes t
 demo: $(READY)  ## replay a real year of flights, from landing file to retrained model
 	$(BIN)/python examples/flights/replay.py --folder .demo/flights
 
-bench: $(READY)  ## ratios beside the limits: ingest, features, ledger, serving
+bench: $(READY)  ## ratios beside the limits: ingest, tables, features, ledger, serving
 	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/tables.py
 	$(BIN)/python bench/features.py
 	$(BIN)/python bench/ledger.py
 	@command -v wrk >/dev/null || apt-get install --yes --quiet wrk
