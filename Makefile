@@ -45,15 +45,17 @@ crash-walk: $(READY)  ## kill every command at every point at which it changes t
 demo: $(READY)  ## replay a real year of flights, from landing file to retrained model
 	$(BIN)/python examples/flights/replay.py --folder .demo/flights
 
-bench: $(READY)  ## ratios beside the limits: ingest, ledger, serving
+bench: $(READY)  ## ratios beside the limits: ingest, tables, features, ledger, serving
 	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/tables.py
+	$(BIN)/python bench/features.py
 	$(BIN)/python bench/ledger.py
 	@command -v wrk >/dev/null || apt-get install --yes --quiet wrk
 	$(BIN)/python bench/serving.py
 
 lock: $(READY)  ## resolve requirements.lock again
 	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
-	    --python-version 3.11 --extra examples --extra postgresql --group dev pyproject.toml -o requirements.lock
+	    --python-version 3.11 --extra examples --extra excel --extra mysql --extra postgresql --group dev pyproject.toml -o requirements.lock
 
 clean:  ## remove what these words made
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -24,7 +24,7 @@ from colonnade.wiring import Workspace, heads_file, open_workspace
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _ROOT_KEY = re.compile(r"key/[0-9a-f]{8}(?!-)")
 # What holds the clock or a digest over it; of a table's files, the rows are compared instead.
-_CLOCK = {"as_of", "wall_s", "rows_digest", "manifest.json", "manifest.sig", "parts"}
+_CLOCK = {"as_of", "wall_s", "took_ms", "rows_digest", "manifest.json", "manifest.sig", "parts"}
 _CLOCK_OF = {"model": {"digest"}, "deployment": {"digest"}, "key": {"ed25519"}}  # by kind of entry
 _CLOCK_COLUMNS = ("recorded_at",)
 _STRAY = re.compile(

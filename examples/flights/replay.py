@@ -30,13 +30,13 @@ from rich.console import Console
 from scoreboard import Month
 
 from colonnade.base.errors import ColonnadeError
-from colonnade.data.ingest import QUARANTINE
 from colonnade.data.label import take_labels
 from colonnade.govern.models import open_version
 from colonnade.lifecycle import pipeline, retrain
 from colonnade.monitor import watch
 from colonnade.records.deployment import Deployment
 from colonnade.records.prediction import predictions_of
+from colonnade.records.quarantine import PREFIX
 from colonnade.records.ref import Ref, parse
 from colonnade.records.table import TableVersion
 from colonnade.wiring import Workspace, create, open_workspace
@@ -298,7 +298,7 @@ def quarantine(played: Replay) -> dict[str, int]:
     """Rows that break a contract, by source."""
     found = {}
     for source in played.workspace.project.sources:
-        entry = played.session.newest("table", QUARANTINE + source)
+        entry = played.session.newest("table", PREFIX + source)
         found[source] = 0 if entry is None else entry.read(TableVersion).rows
     return found
 

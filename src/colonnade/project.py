@@ -13,15 +13,16 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType, MappingProxyType
-from typing import TypeVar
+from typing import TypeVar, get_args, overload
 
 from colonnade.base.errors import UsageError
 from colonnade.base.text import check_name, closest, is_a
 from colonnade.records.condition import Comparison, Trigger, parse_gate, parse_trigger
-from colonnade.records.source import Files
-from colonnade.records.table import WriteMode
+from colonnade.records.schedule import ON_ARRIVAL, is_schedule
+from colonnade.records.source import Files, Origin, Push, Rest, Sql
+from colonnade.records.table import Partition, Query, WriteMode
 
 Function = Callable[..., object]
 _F = TypeVar("_F", bound=Function)
@@ -31,6 +32,7 @@ _WAITING = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERA
 _GLOB = re.compile(r"[*?\[]")
 _LEADS_NOWHERE = re.compile(r"://|\0|[^/]\*\*|\*\*[^/]")
 _MAX_SEED = 2**32 - 1
+_SQL_FILE = re.compile(r"\S+\.sql")
 _NAMELESS = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.VAR_POSITIONAL,
@@ -44,31 +46,65 @@ class Source:
 
     Attributes:
         origin: where they come from.
-        schedule: ``on arrival``: a running worker takes over what lands; None: a person runs it.
-        mode: whether a file's rows are added to the table or take the place of all of it.
+        schedule: ``on arrival``: a running worker takes over what lands; a cron line (UTC): at
+            these times; None: a person runs it.
+        mode: whether a file's rows are added to the table, take the place of all of it, or of
+            the rows with their keys.
+        key: the columns that tell one row from another; empty where nothing does.
+        contract: a schema class in place of a contract's file.
     """
 
     name: str
-    origin: Files
+    origin: Origin
     schedule: str | None
     mode: WriteMode
+    key: tuple[str, ...] = ()
+    contract: type | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table that a function makes.
+    """A table that a function or a query makes.
 
     Attributes:
-        inputs: the sources and tables it reads, in the order of the function's parameters.
+        function: what makes it; None where a query does.
+        inputs: the sources and tables it reads, in the order of the function's parameters, or of
+            their first place in the query.
         key: the columns that tell one row from another; empty where nothing does.
         time: the column of event time.
+        known: the column of the moment at which a row came to be known, where that is later.
+        online: whether the newest row of each key is kept where it is read by key.
+        mode: ``replace``: made anew as a whole; ``append`` and ``merge``: from what came anew.
+        partition: the stretches of time that are made anew one by one; None: there are none.
+        query: the SQL that makes it.
+        schedule: a cron line (UTC); None: a run of what it is made from makes it.
     """
 
     name: str
-    function: Function
+    function: Function | None
     inputs: tuple[str, ...]
     key: tuple[str, ...]
     time: str | None
+    known: str | None = None
+    online: bool = False
+    mode: WriteMode = "replace"
+    partition: Partition | None = None
+    query: Query | None = None
+    schedule: str | None = None
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The columns that no two rows share: a thing that is read online has a history."""
+        if not self.online or self.mode == "merge":
+            return self.key
+        return (*self.key, *(column for column in (self.time, self.known) if column))
+
+    @property
+    def where(self) -> str:
+        """Where a person finds what makes it."""
+        if self.function is not None:
+            return location(self.function)
+        return self.query.where if self.query is not None else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +114,7 @@ class Model:
     Attributes:
         table: the table it learns from.
         holdout: the newest part of the rows, which judges the fit and is not learnt from.
+        schedule: a cron line (UTC) at which it is fitted again; None: at no time of its own.
     """
 
     name: str
@@ -88,6 +125,7 @@ class Model:
     gates: tuple[Comparison, ...]
     seed: int
     holdout: float
+    schedule: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,69 +192,147 @@ class Project:
     def source(
         self,
         name: str,
-        path: str | os.PathLike[str],
+        origin: str | os.PathLike[str] | Origin,
         *,
         schedule: str | None = None,
         mode: WriteMode | None = None,
+        key: str | Sequence[str] = (),
+        contract: type | None = None,
     ) -> Source:
-        """Declare files that land.
+        """Declare rows from outside: files that land, what is asked for, or what is sent.
 
         Args:
             name: what tables call it.
-            path: a file or a glob, relative to the project's folder.
-            schedule: ``on arrival``: a running worker takes over what lands.
-            mode: ``append`` (default for a glob: the rows of new files are added) or ``replace``
-                (default for one file: a changed file takes the place of the table).
+            origin: a file or a glob, relative to the project's folder; or `Sql`, `Rest`, `Push`.
+            schedule: ``on arrival``: a running worker takes over what lands; or a cron line such
+                as ``0 6 * * *``, in UTC.
+            mode: ``append`` (default for a glob, a cursor and a push: new rows are added),
+                ``replace`` (default otherwise: what comes takes the place of the table) or
+                ``merge`` (a row that comes takes the place of the one with its key).
+            key: the column or columns that tell one row from another.
+            contract: a dataframely schema class, in place of ``contracts/<name>.yaml``.
 
         Raises:
             UsageError: CN-NAME-001; CN-PROJECT-007, the name is taken; CN-PROJECT-009, a
                 setting is out of its range.
         """
         self._claim("source", name)
-        text = os.fspath(path) if is_a(path, str, os.PathLike) else ""
-        if _LEADS_NOWHERE.search(text) or not text.strip("./"):
-            raise _wrong(f"source {name}", "path", path, "a file or a glob in the project's folder")
-        if mode not in (None, "append", "replace"):
-            raise _wrong(f"source {name}", "mode", mode, "append or replace")
+        what, modes = f"source {name}", get_args(WriteMode)
+        found = origin if isinstance(origin, Sql | Rest | Push) else _files(what, origin)
+        if mode is not None and mode not in modes:
+            raise _wrong(what, "mode", mode, " or ".join(modes))
+        if contract is not None and not is_a(contract, type):
+            raise _wrong(what, "contract", contract, "a dataframely schema class")
+        columns = (key,) if isinstance(key, str) else _columns(what, "key", key)
+        if mode == "merge" and not columns:
+            raise _wrong(what, "key", key, "a column or more to merge by")
+        _check_origin(what, found, schedule, mode)
         source = Source(
             name=name,
-            origin=Files(path=text),
-            schedule=_schedule(name, schedule),
-            mode=mode or ("append" if _GLOB.search(text) else "replace"),
+            origin=found,
+            schedule=_schedule(what, schedule),
+            mode=mode or ("append" if _grows(found) else "replace"),
+            key=columns,
+            contract=contract,
         )
         self._sources[name] = source
         return source
 
+    @overload
     def table(
-        self, *, key: str | Sequence[str] = (), time: str | None = None
-    ) -> Callable[[_F], _F]:
+        self,
+        *,
+        key: str | Sequence[str] = (),
+        time: str | tuple[str, str] | None = None,
+        mode: WriteMode = "replace",
+        partition: Partition | None = None,
+        online: bool = False,
+        schedule: str | None = None,
+    ) -> Callable[[_F], _F]: ...
+
+    @overload
+    def table(
+        self,
+        name: str,
+        *,
+        sql: str | os.PathLike[str],
+        key: str | Sequence[str] = (),
+        time: str | tuple[str, str] | None = None,
+        mode: WriteMode = "replace",
+        partition: Partition | None = None,
+        online: bool = False,
+        schedule: str | None = None,
+    ) -> Table: ...
+
+    def table(  # noqa: PLR0913 (two forms: what a decorator takes, and the name of a query)
+        self,
+        name: str | None = None,
+        *,
+        sql: str | os.PathLike[str] | None = None,
+        key: str | Sequence[str] = (),
+        time: str | tuple[str, str] | None = None,
+        mode: WriteMode = "replace",
+        partition: Partition | None = None,
+        online: bool = False,
+        schedule: str | None = None,
+    ) -> Callable[[_F], _F] | Table:
         """Declare a table: the decorated function makes it from the tables it names.
 
-        A parameter with a default value is the function's own and names no input.
+        A parameter with a default value is the function's own and names no input. With `sql`
+        there is no function, and the query's tables are the inputs.
 
         Args:
+            name: of a table that a query makes.
+            sql: a query, or the path of a file with one, relative to the project's folder.
             key: the column or columns that tell one row from another.
-            time: the column of event time.
+            time: the column of event time; a pair where the moment at which a row came to be
+                known is another column.
+            mode: ``replace``: made anew as a whole. ``append``: the rows that came to the first
+                input make the rows that are added. ``merge``: the same by key, and rows that
+                were changed in the first input are changed in the table.
+            partition: ``month`` or ``day``: where rows came or changed, the months or days of
+                `time` that they are in are made anew, and no others.
+            online: keep the newest row of each key where it is read by key; rows of one key
+                may then differ in their times.
+            schedule: a cron line such as ``0 6 * * *``, in UTC.
 
         Raises:
             UsageError: CN-NAME-001; CN-PROJECT-007, the name is taken; CN-PROJECT-008, the
                 parameters cannot name inputs; CN-PROJECT-009, a setting is out of its range.
         """
 
-        def declare(function: _F) -> _F:
-            name = self._claim("table", _name(function))
+        def declared(name: str, function: Function | None, query: Query | None) -> Table:
             what = f"table {name}"
             table = Table(
-                name=name,
+                name=self._claim("table", name),
                 function=function,
-                inputs=_inputs(function),
+                inputs=() if function is None else _inputs(function),
                 key=(key,) if isinstance(key, str) else _columns(what, "key", key),
-                time=None if time is None else _column(what, "time", time),
+                time=_times(what, time)[0],
+                known=_times(what, time)[1],
+                mode=mode,
+                partition=partition,
+                online=_online(what, online, key),
+                query=query,
+                schedule=_cron(what, schedule),
             )
-            self._tables[name] = _carry(function, table)
+            _check_table(table)
+            self._tables[name] = table
+            return table
+
+        def declare(function: _F) -> _F:
+            _carry(function, declared(_name(function), function, None))
             return function
 
-        return declare
+        if sql is None and name is None:
+            return declare
+        if name is None or sql is None:
+            raise _wrong("the table", "sql", sql, 'a query, as in table("name", sql="name.sql")')
+        return declared(name, None, _query(name, sql))
+
+    def read_query(self, name: str, query: Query, inputs: Sequence[str]) -> None:
+        """Note what the query of a declared table says and reads; ``compute.code.load`` does."""
+        self._tables[name] = replace(self._tables[name], query=query, inputs=tuple(inputs))
 
     def model(
         self,
@@ -226,6 +342,7 @@ class Project:
         gates: Sequence[str] = (),
         seed: int = 0,
         holdout: float = 0.2,
+        schedule: str | None = None,
     ) -> Callable[[_F], _F]:
         """Declare a model: the decorated function fits it on the one table that it names.
 
@@ -235,6 +352,7 @@ class Project:
             gates: what a fit must reach, such as ``auc >= 0.60`` or ``auc > champion``.
             seed: fixes every random choice of the platform, 0 to 2**32 - 1.
             holdout: the newest part of the rows, which judges the fit; above 0, below 1.
+            schedule: a cron line such as ``0 6 * * 1``, in UTC: when it is fitted again.
 
         Raises:
             UsageError: CN-CONDITION-001, a gate cannot be read; CN-NAME-001; CN-PROJECT-007,
@@ -254,6 +372,7 @@ class Project:
                 gates=parsed,
                 seed=seed,
                 holdout=holdout,
+                schedule=_cron(f"model {name}", schedule),
             )
             _check_model(model)
             self._models[name] = _carry(function, model)
@@ -304,7 +423,7 @@ class Project:
         for table in self._tables.values():
             for name in table.inputs:
                 if name not in self._sources and name not in self._tables:
-                    where = f"{location(table.function)}: table {table.name} reads"
+                    where = f"{table.where}: table {table.name} reads"
                     raise _unknown(where, "source or table", name, [*self._sources, *self._tables])
         for model in self._models.values():
             if model.table not in self._tables:
@@ -373,7 +492,7 @@ class Project:
         raise _unknown("deploy is given", "model of this project", name, self._models)
 
     def _cycle(self, names: Sequence[str]) -> UsageError:
-        where = location(self._tables[names[0]].function)
+        where = self._tables[names[0]].where
         return UsageError(
             "CN-PROJECT-006",
             f"{where}: tables are made from each other: {' -> '.join(names)}",
@@ -444,6 +563,32 @@ def _only_input(function: Function) -> str:
     return inputs[0]
 
 
+def _query(name: str, sql: str | os.PathLike[str]) -> Query:
+    text = os.fspath(sql) if is_a(sql, str, os.PathLike) else ""
+    if not text.strip():
+        raise _wrong(f"table {name}", "sql", sql, "a query or the path of a file")
+    if _SQL_FILE.fullmatch(text) is None and isinstance(sql, str):
+        return Query(text=text, path=None)
+    if _LEADS_NOWHERE.search(text) or text.startswith("/") or ".." in text.split("/"):
+        raise _wrong(f"table {name}", "sql", sql, "a file in the project's folder")
+    return Query(text="", path=text)
+
+
+def _check_table(table: Table) -> None:
+    """What the types of the settings cannot say."""
+    what = f"table {table.name}"
+    if table.mode not in ("append", "replace", "merge"):
+        raise _wrong(what, "mode", table.mode, "append, replace or merge")
+    if table.partition not in (None, "month", "day"):
+        raise _wrong(what, "partition", table.partition, "month or day")
+    if table.partition is not None and table.mode != "replace":
+        raise _wrong(what, "mode", table.mode, "replace where there is a partition")
+    if table.partition is not None and table.time is None:
+        raise _wrong(what, "time", table.time, "a column of time, for there is a partition")
+    if table.mode == "merge" and not table.key:
+        raise _wrong(what, "key", (), "a column or more to merge by")
+
+
 def _check_model(model: Model) -> None:
     """What the types of the settings cannot say."""
     what = f"model {model.name}"
@@ -483,10 +628,66 @@ def _text(what: str, setting: str, value: str, expected: str) -> str:
     return value
 
 
-def _schedule(name: str, schedule: str | None) -> str | None:
-    if schedule is None or schedule == "on arrival":
+def _times(what: str, time: str | tuple[str, str] | None) -> tuple[str | None, str | None]:
+    """The column of event time, and that of the moment at which a row came to be known."""
+    if time is None:
+        return None, None
+    if isinstance(time, tuple) and len(time) == 2:
+        return _column(what, "time", time[0]), _column(what, "time", time[1])
+    if not isinstance(time, str):
+        raise _wrong(what, "time", time, "the name of a column, or a pair of two")
+    return _column(what, "time", time), None
+
+
+def _online(what: str, online: bool, key: str | Sequence[str]) -> bool:
+    if not is_a(online, bool) or (online and not key):
+        raise _wrong(what, "online", online, "True for a table with a key, or False")
+    return online
+
+
+def _files(what: str, path: object) -> Files:
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else ""
+    if not isinstance(text, str) or _LEADS_NOWHERE.search(text) or not text.strip("./"):
+        raise _wrong(what, "origin", path, "a file or a glob in the project's folder")
+    return Files(path=text)
+
+
+def _grows(origin: Origin) -> bool:
+    """Whether what comes is new, and not all that there is."""
+    if isinstance(origin, Files):
+        return bool(_GLOB.search(origin.path))
+    return isinstance(origin, Push) or bool(origin.cursor)
+
+
+def _check_origin(what: str, origin: Origin, schedule: str | None, mode: str | None) -> None:
+    """What an origin cannot be combined with."""
+    if isinstance(origin, Push) and mode == "replace":
+        raise _wrong(what, "mode", mode, "append: a push is one part of the rows")
+    if isinstance(origin, Files | Push):
+        return
+    if schedule == ON_ARRIVAL:
+        raise _wrong(what, "schedule", schedule, "a cron line: nothing arrives by itself")
+    if origin.cursor is None and mode not in (None, "replace"):
+        raise _wrong(what, "mode", mode, "replace, or to have a cursor: else all rows come anew")
+    if origin.cursor is not None and mode == "replace":
+        raise _wrong(what, "mode", mode, "append, or to have no cursor: only new rows come")
+
+
+def _schedule(what: str, schedule: str | None) -> str | None:
+    if schedule is None or schedule == ON_ARRIVAL:
         return schedule
-    raise _wrong(f"source {name}", "schedule", schedule, "'on arrival', or none")
+    if is_a(schedule, str) and is_schedule(schedule):
+        return schedule
+    raise _wrong(
+        what, "schedule", schedule, "'on arrival', a cron line such as '0 6 * * *', or none"
+    )
+
+
+def _cron(what: str, schedule: str | None) -> str | None:
+    """A table or a model has a time of its own, or none: what arrives, arrives at a source."""
+    if schedule is None or (is_a(schedule, str) and is_schedule(schedule)):
+        return schedule
+    raise _wrong(what, "schedule", schedule, "a cron line such as '0 6 * * *', or none")
 
 
 def _wrong(what: str, setting: str, found: object, expected: str) -> UsageError:

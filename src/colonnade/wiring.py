@@ -66,6 +66,21 @@ class ServingSettings(_Part):
     log: Literal["commit", "buffered", "off"] = "commit"
 
 
+class ServerSettings(_Part):
+    """The control server."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8400, ge=0, le=65_535)
+    body_bytes: int = Field(default=32 * 1024 * 1024, ge=1, le=1 << 40)
+
+
+class WorkerSettings(_Part):
+    """What a worker does with a scheduled run that fails."""
+
+    tries: int = Field(default=5, ge=1, le=100)
+    wait_s: float = Field(default=60.0, ge=0.0, le=86_400.0)
+
+
 class Settings(BaseSettings):
     """``colonnade.toml``, then ``COLONNADE_*`` variables, which win."""
 
@@ -74,6 +89,8 @@ class Settings(BaseSettings):
     )
     project: ProjectSettings
     serving: ServingSettings = ServingSettings()
+    server: ServerSettings = ServerSettings()
+    worker: WorkerSettings = WorkerSettings()
     database_url: str | None = None
     key_file: _File | None = None
     heads_file: _File | None = None
@@ -180,6 +197,11 @@ class Workspace:
         if found is None:
             raise NotFoundError("CN-ACCESS-002", f"there is no actor {actor!r}", "colonnade access")
         return Session(self.stores, found, purpose)
+
+    def caller(self, key_sha256: str, purpose: str) -> Session | None:
+        """A session of whoever holds the API key with this digest; None where it opens nothing."""
+        found = access.holder(self.stores, key_sha256)
+        return None if found is None else Session(self.stores, found, purpose)
 
     def verify(self) -> audit.Verdict:
         """Verify the ledger (see `audit.verify`)."""

@@ -33,6 +33,7 @@ from colonnade.serve.spool import Spool
 from colonnade.wiring import open_workspace
 from tests.forks import Forks, flush
 from tests.projects import PROJECT, carry_out, colonnade, empty, fitted, land, made, rows
+from tests.shop import Shop
 from tests.tools import needed
 from tests.walk import Walk
 
@@ -54,6 +55,36 @@ def landed_more(folder: Path) -> None:
     """Tables were made; more rows have landed, and one of them breaks the contract."""
     wrong = pl.when(pl.col("id") == 450).then(pl.lit("many")).otherwise(pl.col("x").cast(pl.String))
     land(made(folder), "rows2.csv", rows(400, 200).with_columns(wrong.alias("x")))
+
+
+ASKED = """
+import polars as pl
+
+import colonnade as co
+
+project = co.Project("small")
+project.source("orders", co.Sql("file:{}", "orders", cursor="at", lag="10 minutes"), key="id")
+
+
+@project.table(key="id", time="at")
+def examples(orders: pl.LazyFrame) -> pl.LazyFrame:
+    return orders
+"""
+
+
+def asked(folder: Path) -> None:
+    """Orders were taken from a database; then came new ones, a late one, and one that is wrong."""
+    shop, address = Shop("sqlite", folder.parent), folder.parent / "shop.url"
+    address.write_text(shop.url)
+    empty(folder, ASKED.format(address))
+    for number in range(50):
+        shop.order(number, number)
+    carry_out(folder)
+    for number in range(50, 90):
+        shop.order(number, number)
+    shop.order(90, 1)
+    shop.say("INSERT INTO orders VALUES (91, 'many', ?)", shop.at(91))
+    shop.close()
 
 
 def judged(folder: Path) -> None:
@@ -136,6 +167,7 @@ ACTS = {
     "init": Act(nothing, ("init", "{}/new"), 1, ("new", the_key_that_was_shown_last_opens)),
     "run examples": Act(landed, ("run", "examples", "--project", "{}"), 5),
     "run": Act(landed_more, ("run", "--project", "{}"), 13),
+    "run, asking": Act(asked, ("run", "examples", "--project", "{}"), 7),
     "label": Act(judged, ("label", "risk", "{}/labels.csv", "--project", "{}")),
     "model promote": Act(fitted, ("model", "promote", "risk@1", "--project", "{}")),
     "the flusher": Act(answered, ("flush", "{}")),

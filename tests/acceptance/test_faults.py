@@ -207,7 +207,11 @@ def test_a_retraining_waits_for_its_disk(forks, tmp_path, how):
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 ELSEWHERE = {  # rows that other tests than those of CASES hold
     "a new project": "test_an_init_on_a_disk_that_is_full_sooner_or_later",
+    "rows that were asked for": "test_what_does_not_fit_on_the_disk_leaves_nothing",
+    "an online table": "test_a_full_disk_is_said_and_the_version_before_stays",
     "a retraining": "test_a_retraining_waits_for_its_disk",
+    "a push": "test_a_full_disk_is_503_until_there_is_room",
+    "a scheduled run": "test_a_run_that_fails_is_tried_again_later_and_later_and_then_given_up",
     "the spool": "test_a_spool_whose_disk_fails_is_503_until_it_does_not",
     "the prediction table, from the spool": "test_a_store_that_fails_does_not_end_the_answering",
     "the ledger, while serving": "test_a_store_that_fails_does_not_end_the_answering",
@@ -222,7 +226,7 @@ def test_the_page_has_a_row_for_each_writer_and_says_its_codes():
     for case in CASES:
         cell = page[case.what][2 if case.how == "ENOSPC" else 3]
         assert case.code in cell, case
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_faults*.py"))
+    tests = "".join(path.read_text() for path in Path(__file__).parents[1].glob("*/test_*.py"))
     assert all(f"def {name}" in tests for name in ELSEWHERE.values())
 
 

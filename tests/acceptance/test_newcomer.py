@@ -295,7 +295,7 @@ def test_a_file_that_is_too_large_to_copy_is_refused(here, capsys):
         ("eu.csv", "a;b\n" + "1,5;x\n" * 40, "b", "CN-SOURCE-004"),
         ("latin.csv", b"a,b\n" + "ü,1\n".encode("latin1") * 40, "b", "CN-SOURCE-003"),
         ("ragged.csv", "a,b\n" + "1,2\n" * 30 + "1,2,3\n", "b", "CN-SOURCE-003"),
-        ("sheet.xlsx", "no csv", "b", "CN-SOURCE-002"),
+        ("sheet.xls", "no csv", "b", "CN-SOURCE-002"),
         ("empty.csv", "", "b", "CN-SOURCE-003"),
         ("head.csv", "a,b\n", "b", "CN-CONTRACT-009"),
         ("some.csv", "a,b\n" + "1,2\n" * 30, "c", "CN-INIT-001"),

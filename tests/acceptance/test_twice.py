@@ -159,8 +159,8 @@ def stopped(folder, command: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "path", "codes"),
     [
-        (("run",), "/tables/rows/_delta_log/", {"CN-TABLE-007"}),
-        (("label", "risk", "{folder}/outcomes.csv"), "/labels.risk/part", {"CN-TABLE-007"}),
+        (("run",), "/tables/rows/_delta_log/", {"CN-LEASE-001"}),
+        (("label", "risk", "{folder}/outcomes.csv"), "/labels.risk/part", {"CN-LEASE-001"}),
         (("run", "risk"), "", {"CN-LEASE-001"}),
     ],
     ids=["ingest", "label", "fit"],
@@ -227,7 +227,7 @@ def test_a_flusher_that_stopped_and_comes_back_doubles_nothing(forks, tmp_path):
         more(threads)
     said = late.end()
     other.end()
-    assert "CN-TABLE-007" in said
+    assert "CN-LEASE-001" in said
     assert_kept(folder, threads + others)
 
 

@@ -203,7 +203,7 @@ def test_two_processes_append_twenty_five_versions_each(stores, writer, tmp_path
 
 
 STOPS = {
-    "before the commit": ("Tables, 'write', False", {"CN-TABLE-007"}),
+    "before the commit": ("Tables, 'write', False", {"CN-LEASE-001"}),
     "after the commit": ("Tables, 'write', True", {"CN-LEASE-001"}),
     "before the naming": ("Tables, 'parts', True", {"CN-LEASE-001"}),
 }

@@ -24,4 +24,4 @@ def test_the_page_shows_projects():
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_every_project_of_the_page_loads(block, tmp_path):
     (tmp_path / "project.py").write_text(block)
-    assert code.load(tmp_path).models
+    assert code.load(tmp_path).tables

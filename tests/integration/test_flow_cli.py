@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from colonnade.cli.main import colonnade as group
+from colonnade.data import quarantine
 from colonnade.records.model import ModelVersion
 from colonnade.records.ref import Ref
 from colonnade.wiring import open_workspace
@@ -27,7 +28,8 @@ BAD = pl.DataFrame(
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with two versions, bad rows, predictions, labels and a report."""
-    folder = fitted(tmp_path_factory.mktemp("lived"), PROJECT.replace('"auc > champion"', ""))
+    project = PROJECT.replace('"auc > champion"', "").replace('time="at"', 'time="at", online=True')
+    folder = fitted(tmp_path_factory.mktemp("lived"), project)
     frame = rows(2000, 400)
     land(folder, "rows2.csv", pl.concat([frame.cast(pl.String), BAD]))
     assert colonnade(folder, "run", "risk") == 0
@@ -56,12 +58,22 @@ def leaves(of: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
             yield (*above, name)
 
 
+def stopped(folder: Path) -> None:
+    """A batch that ran into a stop; its file is taken away again."""
+    path = folder / "landing" / "rows9.csv"
+    path.write_text((folder / "landing" / "rows2.csv").read_text().partition("\n")[0] + "\nx,x\n")
+    assert colonnade(folder, "run", "rows") == 1
+    path.unlink()
+
+
 def words(folder: Path) -> dict[tuple[str, ...], list[str]]:
     """Every command that ends by itself, with what it needs."""
     with open_workspace(folder) as workspace:
         session = workspace.session("test")
         run = session.entries(kind="run", verb="start")[0].ref.name
         key = session.entries(kind="key", verb="create")[0].ref.name
+        bad = quarantine.rows(session, "rows")["id"][0]
+    stopped(folder)
     scored = pl.read_csv(folder / "out.csv")["prediction_id"][0]
     again = str(folder / "again.csv")
     return {
@@ -69,7 +81,23 @@ def words(folder: Path) -> dict[tuple[str, ...], list[str]]:
         ("status",): [],
         ("data", "ls"): [],
         ("data", "show"): ["examples@1"],
-        ("data", "quarantine"): ["rows"],
+        ("data", "online"): ["examples", "5"],
+        ("data", "quarantine", "ls"): [],
+        ("data", "quarantine", "show"): ["rows"],
+        ("data", "quarantine", "export"): ["rows", str(folder / "bad.csv")],
+        ("data", "quarantine", "mend"): ["rows", "--reason", "none|such", "--set", "x=1"],
+        ("data", "quarantine", "replay"): ["rows"],
+        ("data", "quarantine", "drop"): ["rows", bad, "--reason", "test"],
+        ("data", "release"): ["rows"],
+        ("data", "contract", "show"): ["rows"],
+        ("data", "contract", "diff"): ["rows@1", "rows"],
+        ("data", "versions"): ["examples"],
+        ("data", "files"): ["examples"],
+        ("data", "compact"): ["examples"],
+        ("data", "vacuum"): ["examples"],
+        ("data", "hold"): ["examples@1", "--why", "test"],
+        ("data", "lift"): ["examples@1"],
+        ("data", "log"): ["rows"],
         ("runs", "ls"): [],
         ("runs", "show"): [run],
         ("model", "ls"): [],
@@ -94,7 +122,8 @@ def words(folder: Path) -> dict[tuple[str, ...], list[str]]:
 def test_every_command_that_ends_answers_people_and_programs(folder, capsys, monkeypatch):
     monkeypatch.setenv("COLONNADE_SERVING__PORT", "0")  # doctor tries to bind it
     asked = words(folder)
-    assert {*asked, ("init",), ("up",), ("serve",), ("worker",)} == {*leaves(group)}
+    endless = {("up",), ("server",), ("serve",), ("worker",)}
+    assert {*asked, ("init",), *endless} == {*leaves(group)}
     for command, arguments in asked.items():
         before = databases.copied(
             shutil.copytree(folder, folder.with_name(f"{folder.name}-{'-'.join(command)}"))
@@ -126,11 +155,11 @@ def answer(folder: Path, capsys: pytest.CaptureFixture[str], *command: str) -> o
 
 
 def test_quarantine_shows_every_reason(lived, capsys):
-    (row,) = answer(lived, capsys, "data", "quarantine", "rows")
+    (row,) = answer(lived, capsys, "data", "quarantine", "show", "rows")
     assert (row["file"], row["row"], row["reasons"]) == ("landing/rows2.csv", 400, ["id|integer"])
-    assert colonnade(lived, "data", "quarantine", "rows") == 0
+    assert colonnade(lived, "data", "quarantine", "show", "rows") == 0
     assert "landing/rows2.csv row 400: id|integer" in capsys.readouterr().out
-    assert colonnade(lived, "data", "quarantine", "nothing") == 2
+    assert colonnade(lived, "data", "quarantine", "show", "nothing") == 2
 
 
 def test_the_newest_version_of_every_table_is_listed(lived, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import subprocess
@@ -256,7 +257,10 @@ def test_a_personal_column_is_refused_and_nothing_is_written_anywhere(folder):
 
 
 def test_a_part_of_the_contract_that_is_not_checked_stops_before_anything_is_read(folder):
-    bind(folder, TYPED + "- {property: retention, value: 1y}\n")
+    bind(folder, TYPED + "- {property: dirft, value: add}\n")
+    land(folder, "rows1.csv", CSV)
+    assert refused(folder).code == "CN-CONTRACT-001"
+    bind(folder, TYPED.replace("required: true", "quality: [{type: sql, query: select 1}]"))
     land(folder, "rows1.csv", CSV)
     assert refused(folder).code == "CN-CONTRACT-002"
     assert written(folder) == []
@@ -310,8 +314,8 @@ def test_a_parquet_file_is_read_in_its_types(folder):
     ("name", "content"),
     [
         ("rows1.csv", b""),
-        ("rows1.csv", b"id,x\n1,\xff\n"),
-        ("rows1.csv", b"id,x\n1,2,3\n"),
+        ("rows1.csv", b'id,x\n1,0.5\n2,"0.5\n3,0.5\n'),
+        ("rows1.csv", b"id,\xff\n1,2\n"),
         ("rows1.csv.zip", b"PK no zip"),
         ("rows1.csv.zip", zipped(a_csv=CSV)[:-9]),
         ("rows1.csv.zip", zipped(a_csv=CSV, b_csv=CSV)),
@@ -340,8 +344,37 @@ def test_a_file_with_a_header_alone_brings_no_rows(folder):
     assert table(folder).height == 0
 
 
+@pytest.mark.parametrize("bound", [True, False])
+@pytest.mark.parametrize(
+    "line", [b"3,0.5,9\n", b"3\n", b"3,\xff\n", b'3,a"b\n', b'3,"a"b\n', b"\n"], ids=repr
+)
+def test_a_line_that_cannot_be_read_is_a_bad_row_and_the_others_are_taken_over(folder, line, bound):
+    if bound:
+        bind(folder)
+    lines = b"".join(b"%d,0.5\n" % n for n in range(10, 50))
+    land(folder, "rows1.csv", b"id,x\n" + lines + line + b"4,\n")
+    found = take(folder)
+    assert (found.good, found.bad) == (41, 1)
+    assert newest(folder).landed[0].rows == 42
+    bad = table(folder, "quarantine.rows").row(0, named=True)
+    assert (bad["row"], bad["reasons"]) == (40, ["line|malformed"])
+    (kept,) = json.loads(bad["cells"]).items()
+    raw = line.removesuffix(b"\n")
+    assert kept in (("# line", raw.decode("latin-1")), ("# bytes", base64.b64encode(raw).decode()))
+
+
+def test_short_lines_are_told_from_missing_cells_beside_quoted_commas(folder):
+    bind(folder)
+    lines = ["id,x", "1,", '2,"NA"', '"3"', "4,0.5", '5,""', '6,"1,5"']
+    land(folder, "rows1.csv", "\n".join(lines))
+    assert take(folder).bad == 3
+    bad = table(folder, "quarantine.rows").sort("row")
+    assert bad["row"].to_list() == [2, 4, 5]
+    assert bad["reasons"].to_list() == [["line|malformed"], ["x|number"], ["x|number"]]
+
+
 def test_a_file_of_another_format_is_refused(folder):
-    land(folder, "rows1.xlsx", "x")
+    land(folder, "rows1.xls", "x")
     assert refused(folder).code == "CN-SOURCE-002"
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import io
+import sqlite3
 import typing
 
 import polars as pl
@@ -9,9 +12,12 @@ import sqlalchemy as sa
 from colonnade.base.errors import NotFoundError, RefusedError
 from colonnade.govern import access
 from colonnade.govern.session import Session
+from colonnade.project import Project
 from colonnade.records.actor import ROLES, Action, Actor, Role
 from colonnade.records.job import Job
+from colonnade.records.online import Fact, Published
 from colonnade.records.ref import Ref
+from colonnade.records.source import Sql
 from colonnade.records.table import TableVersion
 from colonnade.store import process
 from colonnade.store.schema import entries
@@ -37,6 +43,37 @@ def _note(action):
     return lambda session: session.record(action, "note", RUN, {})
 
 
+def _remove(session):
+    with session.writer("t") as held:
+        session.remove(held, "t", (), full=False)
+
+
+def _publish(session):
+    about = Published(version=1, columns=("id",))
+    session.publish(Ref("table", "t", 1), about, [([1], [Fact(0, (1,))])])
+
+
+def _ask(session):
+    shop = session.folder / "shop.db"
+    with contextlib.closing(sqlite3.connect(shop)) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS orders (id INTEGER)")
+    (session.folder / "url").write_text(f"sqlite:///{shop}")
+    origin = Sql(f"file:{session.folder / 'url'}", "orders")
+    with session.ask(Project("p").source("orders", origin), None):
+        pass
+
+
+def _sheet(session):
+    with session.landing_sheet("orders", "1") as sheet:
+        sheet.add(pl.DataFrame({"id": [1]}))
+
+
+def _keep(session):
+    path = session.folder / "kept.parquet"
+    pl.DataFrame({"id": [1]}).write_parquet(path)
+    session.keep_landing("orders", path, {})
+
+
 VERBS = {  # every verb of a session that asks for a permission, and the permission
     "newest": ("read", lambda session: session.newest("table", "t")),
     "version": ("read", lambda session: session.version(TABLE)),
@@ -45,14 +82,33 @@ VERBS = {  # every verb of a session that asks for a permission, and the permiss
     "made_from": ("read", lambda session: session.made_from("file/x")),
     "names": ("read", lambda session: session.names("table")),
     "scan": ("read", lambda session: session.scan(TABLE).collect()),
+    "changed": ("read", lambda session: session.changed(TABLE, TABLE)),
+    "files": ("read", lambda session: session.files(TABLE)),
+    "versions": ("read", lambda session: session.versions("t")),
+    "removed": ("read", lambda session: session.removed("t")),
+    "find": ("read", lambda session: session.find("table", "t")),
+    "then": ("read", lambda session: session.then(TABLE, "9999")),
+    "remove": ("write", _remove),
     "writer": ("write", _write),
     "flushed": ("read", lambda session: session.flushed("s")),
     "segments_of": ("read", lambda session: session.segments_of("a")),
     "landing": ("read", lambda session: session.landing(session.folder, "*.csv")),
     "digest_of": ("read", lambda session: session.digest_of(session.folder / "a.csv")),
     "open_file": ("read", lambda session: session.open_file(session.folder / "a.csv", ())),
+    "open_lines": ("read", lambda session: session.open_lines(session.folder / "a.csv", (), {})),
+    "is_ragged": ("read", lambda session: session.is_ragged(session.folder / "a.csv", 1, 1)),
+    "who_may": ("read", lambda session: session.who_may("promote")),
+    "ask": ("write", _ask),
+    "landing_sheet": ("write", _sheet),
+    "keep_landing": ("write", _keep),
+    "kept_landing": ("read", lambda session: session.kept_landing("orders", "1")),
+    "clear_landing": ("write", lambda session: session.clear_landing("orders")),
+    "publish": ("write", _publish),
+    "published": ("read", lambda session: session.published("t")),
+    "look_up": ("read", lambda session: session.look_up("t", [1])),
     "put_blob": ("write", lambda session: session.put_blob(b"x")),
     "blob": ("read", lambda session: session.blob(session.digest)),
+    "frame_of": ("read", lambda session: session.frame_of(session.frame)),
     "sign": ("register", lambda session: session.sign(b"x")),
     "spool_keys": ("predict", lambda session: session.spool_keys()),
     "access_snapshot": ("predict", lambda session: session.access_snapshot()),
@@ -65,6 +121,7 @@ VERBS = {  # every verb of a session that asks for a permission, and the permiss
 } | {f"record {action}": (action, _note(action)) for action in typing.get_args(Action)}
 FREE = {  # by argument, or none
     "require", "change", "record", "alone", "new_file", "seal", "trusted_keys", "holding",
+    "inbox",
 }  # fmt: skip
 
 
@@ -74,6 +131,9 @@ def somebody(stores, session, tmp_path):
     _write(session)
     (tmp_path / "a.csv").write_text("n\n1\n")
     digest = session.put_blob(b"there")
+    frame = io.BytesIO()
+    pl.DataFrame({"id": [1]}).write_parquet(frame)
+    stored = session.put_blob(frame.getvalue())
 
     class Visitor(Session):
         folder = tmp_path
@@ -81,6 +141,7 @@ def somebody(stores, session, tmp_path):
     def enter(*roles):
         visitor = Visitor(stores, Actor("somebody", frozenset(roles)), "test")
         visitor.digest = digest
+        visitor.frame = stored
         return visitor
 
     return enter

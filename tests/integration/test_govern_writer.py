@@ -5,10 +5,10 @@ import pytest
 from polars.testing import assert_frame_equal
 from sqlalchemy.exc import IntegrityError
 
-from colonnade.base.errors import RefusedError, UnavailableError
+from colonnade.base.errors import RefusedError, UnavailableError, VerdictError
 from colonnade.govern import writer
 from colonnade.records.ref import Ref
-from colonnade.records.table import Segment, TableVersion
+from colonnade.records.table import GONE, Segment, TableVersion
 from colonnade.store import leases
 
 ROWS = pl.DataFrame({"id": [1, 2]})
@@ -103,15 +103,162 @@ def test_a_table_that_only_strangers_wrote_is_not_touched(session, stores):
     assert stores.tables.rows("t", 0) == 2
 
 
-def test_a_commit_below_ours_is_not_named_with_ours(session, stores):
+def test_a_stranger_who_commits_meanwhile_is_undone_and_the_rows_are_written_again(session, stores):
     _write(session)
     with session.writer("t") as held:
-        stores.tables.write("t", MORE, "append", "a stopped writer came back")
-        with pytest.raises(RefusedError, match="CN-TABLE-007"):
-            held.write(pl.DataFrame({"id": [4]}), _version(), ())
+        stores.tables.write("t", MORE, "append", "a stranger")
+        entry = held.write(pl.DataFrame({"id": [4]}), _version(), ())
+    assert (entry.subject, entry.verb) == ("table/t@3", "write")
+    assert session.version(Ref("table", "t", 2)).verb == "undo"
+    assert _rows(session)["id"].sort().to_list() == [1, 2, 4]
+
+
+def test_a_merge_beside_a_strangers_merge_is_redone_and_loses_nothing(session, stores, monkeypatch):
+    _write(session, pl.DataFrame({"id": [1, 2], "x": [1, 1]}))
+    merge = _version("merge", key=("id",))
+    write = type(stores.tables).write
+    others = iter([pl.DataFrame({"id": [1], "x": [9]})])
+
+    def beside(tables, name, frame, mode, draft, **more):
+        if (other := next(others, None)) is not None:
+            write(tables, name, other, "merge", "a stranger", key=("id",))
+        return write(tables, name, frame, mode, draft, **more)
+
+    monkeypatch.setattr(type(stores.tables), "write", beside)
+    _write(session, pl.DataFrame({"id": [2, 3], "x": [2, 3]}), version=merge)
+    assert sorted(_rows(session).rows()) == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_who_is_overtaken_again_and_again_is_told(session, stores, monkeypatch):
+    _write(session)
+    write = type(stores.tables).write
+
+    def beside(tables, name, frame, mode, draft, **more):
+        write(tables, name, MORE, "append", "a stranger")
+        return write(tables, name, frame, mode, draft, **more)
+
+    monkeypatch.setattr(type(stores.tables), "write", beside)
+    with pytest.raises(RefusedError, match="CN-TABLE-007"):
+        _write(session, pl.DataFrame({"id": [4]}))
+    monkeypatch.undo()
     assert_frame_equal(_rows(session), ROWS)
     _write(session, pl.DataFrame({"id": [4]}))
     assert _rows(session)["id"].sort().to_list() == [1, 2, 4]
+
+
+def test_what_a_stopped_writer_committed_is_not_written_over(session, stores):
+    """Its rows are adopted, and ours may rest on what was there before: they are not redone."""
+    _write(session)
+    with session.writer("t") as held:
+        draft = stores.tables.unnamed("t", -1)[0].draft.replace('"parent":-1', '"parent":0')
+        stores.tables.write("t", MORE, "append", draft)
+        with pytest.raises(RefusedError, match="CN-TABLE-007"):
+            held.write(pl.DataFrame({"id": [4]}), _version(), ())
+    assert session.version(Ref("table", "t", 2)).verb == "adopt"
+    _write(session, pl.DataFrame({"id": [4]}))
+    assert _rows(session)["id"].sort().to_list() == [1, 2, 3, 4]
+
+
+MERGES = """
+    import polars as pl
+    for number in range(12):
+        rows = pl.DataFrame({"id": [1], "x": [-number]})
+        try:
+            stores.tables.write("t", rows, "merge", "a stranger", key=("id",))
+        except Exception as error:
+            print(type(error).__name__)
+"""
+
+
+def test_no_merge_of_ours_is_lost_beside_a_stranger_who_merges_too(session, start, opened):
+    merge = _version("merge", key=("id",))
+    _write(session, pl.DataFrame({"id": [1], "x": [0]}), version=merge)
+    stranger = start(opened + MERGES)
+    assert stranger.stdout.readline() == "ready\n"
+    stranger.stdin.write("\n")
+    stranger.stdin.flush()
+    number = 1
+    while stranger.poll() is None or number < 5:
+        rows = pl.DataFrame({"id": [1, number + 1], "x": [number, number]})
+        try:
+            _write(session, rows, version=merge)
+        except RefusedError:
+            continue
+        number += 1
+    with session.writer("t"):
+        pass
+    found = sorted(_rows(session).rows())
+    assert found == [(1, number - 1), *((place + 1, place) for place in range(1, number))]
+
+
+def test_rows_are_merged_by_their_key(session):
+    merge = _version("merge", key=("id",))
+    _write(session, pl.DataFrame({"id": [1, 2], "x": ["a", "b"]}), version=merge)
+    rows = pl.DataFrame({"id": [2, 3, 1], "x": ["c", "d", None], GONE: [False, False, True]})
+    entry = _write(session, rows, version=merge)
+    assert sorted(_rows(session).rows()) == [(2, "c"), (3, "d")]
+    version = entry.read(TableVersion)
+    assert (version.rows, version.rows_added) == (2, 2)
+    assert _rows(session, "t@1").height == 2
+
+
+@pytest.mark.parametrize("ids", [[1, 1], [1, None]])
+def test_a_key_that_names_no_one_row_is_refused(session, ids):
+    with pytest.raises(VerdictError, match="CN-TABLE-010"):
+        _write(session, pl.DataFrame({"id": ids}), version=_version("merge", key=("id",)))
+    assert session.newest("table", "t") is None
+
+
+def test_a_compaction_is_named_and_makes_no_version(session, stores):
+    for number in range(4):
+        _write(session, pl.DataFrame({"id": [number]}))
+    with session.writer("t") as held:
+        entry = held.compact()
+        assert held.compact() is None
+    assert (entry.subject, entry.verb, entry.made_from) == ("table/t", "compact", ("table/t@4",))
+    assert _write(session, MORE).subject == "table/t@5"
+    assert len(stores.tables.files("t", 5)) == 2
+    assert sorted(_rows(session)["id"]) == [0, 1, 2, 3, 3]
+    assert [_rows(session, f"t@{number}").height for number in range(1, 5)] == [1, 2, 3, 4]
+
+
+def test_a_compaction_that_was_not_named_is_adopted(session, stores, monkeypatch):
+    for number in range(2):
+        _write(session, pl.DataFrame({"id": [number]}))
+
+    def die(*_):
+        raise RuntimeError
+
+    with session.writer("t") as held, monkeypatch.context() as patched:
+        patched.setattr(type(stores.tables), "settle", die)
+        with pytest.raises(RuntimeError):
+            held.compact()
+    assert len(stores.tables.unnamed("t", 1)) == 1
+    assert _write(session, MORE).subject == "table/t@3"
+    assert [entry.verb for entry in session.entries(subject="table/t")] == [
+        "write", "compact", "write", "write",
+    ]  # fmt: skip
+    assert _rows(session).height == 3
+
+
+def test_a_stranger_above_a_compaction_is_undone_to_it(session, stores):
+    for number in range(2):
+        _write(session, pl.DataFrame({"id": [number]}))
+    with session.writer("t") as held:
+        held.compact()
+    stores.tables.write("t", MORE, "append", "a stranger")
+    _write(session, MORE)
+    assert sorted(_rows(session)["id"]) == [0, 1, 3]
+    assert session.version(Ref("table", "t", 3)).verb == "undo"
+
+
+def test_many_appends_are_compacted_by_themselves(session, stores, monkeypatch):
+    monkeypatch.setattr(writer, "_COMPACT_EVERY", 5)
+    for number in range(12):
+        _write(session, pl.DataFrame({"id": [number]}))
+    newest = session.newest("table", "t").read(TableVersion)
+    assert len(stores.tables.files("t", newest.delta_version)) <= 6
+    assert sorted(_rows(session)["id"]) == list(range(12))
 
 
 def test_a_writer_that_lost_its_lease_is_refused_and_its_rows_are_adopted_once(
@@ -121,8 +268,8 @@ def test_a_writer_that_lost_its_lease_is_refused_and_its_rows_are_adopted_once(
     with session.writer("t") as stopped:
         name = stores.tables.write
 
-        def taken_over(*arguments):
-            number = name(*arguments)
+        def taken_over(*arguments, **more):
+            number = name(*arguments, **more)
             with monkeypatch.context() as later:
                 later.setattr("time.time", lambda: 1e11)
                 with stores.database.write() as connection:
@@ -131,7 +278,9 @@ def test_a_writer_that_lost_its_lease_is_refused_and_its_rows_are_adopted_once(
                     )
             return number
 
-        monkeypatch.setattr(type(stores.tables), "write", lambda _, *rest: taken_over(*rest))
+        monkeypatch.setattr(
+            type(stores.tables), "write", lambda _, *rest, **more: taken_over(*rest, **more)
+        )
         with pytest.raises(RefusedError, match="CN-LEASE-001"):
             stopped.write(MORE, _version(), ())
         monkeypatch.undo()

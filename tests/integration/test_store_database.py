@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from colonnade.base.errors import RefusedError, UnavailableError, UsageError
-from colonnade.store import schema
+from colonnade.store import database, schema
 from colonnade.store.database import Database
 from colonnade.store.dialects import sqlite
+from colonnade.store.jobs import Jobs
 from tests import databases
 
 
@@ -49,18 +53,18 @@ def test_a_database_of_a_newer_release_is_refused(path):
 
 
 def test_a_writer_that_never_ends_is_said_and_not_waited_for_forever(path, monkeypatch):
-    database = Database(f"sqlite:///{path}")
+    opened = Database(f"sqlite:///{path}")
     monkeypatch.setattr(sqlite, "_PRAGMAS", ("PRAGMA busy_timeout = 20",))
     stuck = sqlite3.connect(path, isolation_level=None)
     stuck.execute("BEGIN IMMEDIATE")
 
     def write():
-        with database.write():
+        with opened.write():
             raise AssertionError("two writers at once")
 
     with pytest.raises(UnavailableError, match="CN-DATABASE-002"):
         write()
-    with database.read():
+    with opened.read():
         pass
     stuck.close()
 
@@ -77,14 +81,39 @@ def test_commits_survive_a_power_cut_and_deleted_keys_leave_no_trace(path):
 
 
 def test_a_reader_sees_one_state(path):
-    database = Database(f"sqlite:///{path}")
-    with database.read() as reader:
+    opened = Database(f"sqlite:///{path}")
+    with opened.read() as reader:
         before = reader.exec_driver_sql("SELECT count(*) FROM actors").scalar()
-        with database.write() as writer:
+        with opened.write() as writer:
             writer.exec_driver_sql("INSERT INTO actors VALUES ('a', '[]')")
         assert reader.exec_driver_sql("SELECT count(*) FROM actors").scalar() == before
-    with database.read() as reader:
+    with opened.read() as reader:
         assert reader.exec_driver_sql("SELECT count(*) FROM actors").scalar() == before + 1
+
+
+def test_jobs_of_the_first_release_are_kept_and_may_be_claimed(tmp_path):
+    url = databases.fresh(tmp_path)
+    opened = Database(url, migrate=False)
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    with opened.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        names = "id, at, actor, verb, kind, subject, made_from, body"
+        connection.exec_driver_sql(
+            f"INSERT INTO entries ({names}) VALUES ('e','a','x','v','k','s','[]','{{}}')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO jobs (key, kind, body, wanted_by, state, fence, lease_until, attempt) "
+            "VALUES ('retrain/r', 'retrain', '{}', 'e', 'waiting', 0, 0, 0)"
+        )
+    opened.close()
+    migrated = Database(url)
+    with migrated.read() as connection:
+        assert database.revision(connection) == database.REVISION
+    job = Jobs(migrated).claim("me", ["retrain"])
+    assert (job.key, job.failures, job.not_before) == ("retrain/r", 0, 0.0)
+    migrated.close()
 
 
 def test_the_migrations_make_exactly_the_schema(stores):

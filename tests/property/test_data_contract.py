@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,8 +14,20 @@ from hypothesis import strategies as st
 from colonnade.data import odcs
 from colonnade.data.cells import DTYPES, read_text
 from colonnade.data.check import check
+from colonnade.data.document import text_of
 from colonnade.data.propose import propose
-from colonnade.records.contract import Column, Contract, RowRule
+from colonnade.records import canonical
+from colonnade.records.contract import (
+    BATCHES,
+    BatchRule,
+    Column,
+    Contract,
+    Freshness,
+    Metric,
+    Operator,
+    Reference,
+    RowRule,
+)
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Zl", "Zp")))
 NAMES = WORDS.filter(lambda name: name != "" and name[0] not in "#?*^")
@@ -31,7 +46,8 @@ TEXTS = {
 
 @st.composite
 def columns(draw) -> tuple[Column, ...]:
-    return tuple(draw(column(name)) for name in draw(st.lists(NAMES, min_size=1, unique=True)))
+    names = st.lists(NAMES, min_size=1, max_size=5, unique=True)
+    return tuple(draw(column(name)) for name in draw(names))
 
 
 @st.composite
@@ -55,26 +71,94 @@ def column(draw, name: str) -> Column:
     )
 
 
-@given(
-    columns(),
-    st.lists(st.builds(RowRule, name=WORDS, sql=WORDS), unique_by=lambda rule: rule.name),
-    st.lists(WORDS),
-    st.floats(0, 1),
-)
-@settings(deadline=None, max_examples=50)
-def test_a_contract_that_is_written_is_read_as_it_was(found, rules, missing, stop_above):
-    contract = Contract(
+SEVERITY = st.sampled_from(["stop", "warn"])
+TABLES = st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True)
+OPERATORS = st.sampled_from(get_args(Operator))
+
+
+@st.composite
+def contracts(draw) -> Contract:
+    """Contracts that use every part."""
+    found = draw(columns())
+    names = [each.name for each in found]
+    some = st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)
+    rules = OPERATORS.flatmap(lambda said: batch_rule(said, some))
+    key = draw(st.just([]) | some)
+    alone = key if len(key) == 1 else []
+    found = tuple(
+        replace(
+            each,
+            required=each.required or each.name in key,
+            unique=each.unique or each.name in alone,
+            classification=draw(st.none() | st.sampled_from(["internal", "public"])),
+            added=draw(st.booleans()),
+        )
+        for each in found
+    )
+    times = [each.name for each in found if each.type in ("date", "timestamp")]
+    age = st.builds(
+        Freshness,
+        column=st.sampled_from(times) if times else st.nothing(),
+        within_s=st.integers(1, 10**9),
+        severity=SEVERITY,
+    )
+    return Contract(
         name="rows",
         version="1.2.3",
         columns=found,
-        rules=tuple(rules),
-        missing=tuple(missing),
-        stop_above=stop_above,
+        rules=tuple(draw(st.lists(RULE, max_size=3, unique_by=lambda rule: rule.name))),
+        missing=tuple(draw(st.lists(WORDS, max_size=3))),
+        stop_above=draw(st.floats(0, 1)),
+        primary_key=tuple(key),
+        unique=tuple(tuple(each) for each in draw(st.lists(some, max_size=2)) if len(each) > 1),
+        references=tuple(draw(st.lists(some.flatmap(reference), max_size=2))),
+        batch=tuple(draw(st.lists(rules, max_size=3))),
+        freshness=tuple(draw(st.lists(age, max_size=2))) if times else (),
+        drift=draw(st.sampled_from(["stop", "ignore", "add"])),
+        owner=draw(st.none() | WORDS.filter(bool)),
+        purpose=draw(st.none() | WORDS.filter(bool)),
+        subject=draw(st.none() | st.sampled_from(names)),
+        retention_d=draw(st.none() | st.integers(1, 9999)),
     )
+
+
+RULE = st.builds(RowRule, name=WORDS, sql=WORDS)
+
+
+def reference(columns: list[str]) -> st.SearchStrategy[Reference]:
+    to = st.lists(NAMES, min_size=len(columns), max_size=len(columns))
+    return st.builds(Reference, columns=st.just(tuple(columns)), table=TABLES, to=to.map(tuple))
+
+
+@st.composite
+def batch_rule(draw, operator: str, some: st.SearchStrategy[list[str]]) -> BatchRule:
+    metric = draw(st.sampled_from(get_args(Metric)))
+    of_columns = metric in ("nullValues", "duplicateValues")
+    count = 2 if "Between" in operator else 1
+    return BatchRule(
+        name=draw(WORDS.filter(bool)),
+        metric=metric,
+        operator=operator,
+        values=tuple(sorted(draw(st.lists(REAL, min_size=count, max_size=count)))),
+        columns=tuple(draw(some)) if of_columns else (),
+        percent=draw(st.booleans()) if of_columns else False,
+        batches=draw(st.integers(1, 100)) if metric == "volume" else BATCHES,
+        severity=draw(SEVERITY),
+    )
+
+
+@given(contracts())
+@settings(deadline=None, max_examples=25)
+def test_a_contract_that_is_written_is_read_as_it_was(contract):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.yaml"
         odcs.write(path, contract)
-        assert odcs.read(path) == contract
+        found = odcs.load(path)
+        assert replace(found.contract, document=None) == contract
+        path.write_text(text_of(found.document), encoding="utf-8")
+        assert odcs.load(path) == found
+        body = canonical.decode(canonical.encode(contract))  # as the ledger keeps it
+        assert msgspec.convert(body, Contract) == contract
 
 
 @st.composite

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from colonnade.bundle.request import MAX_PROBLEMS, Problem, RequestError, RequestReader
-from colonnade.records.model import Feature, Field, Signature
+from colonnade.records.model import Admitted, Feature, Field, Signature
 
 SIGNATURE = Signature(
     features=(
@@ -192,3 +192,69 @@ def test_a_text_that_is_not_unicode_is_refused(text: bytes) -> None:
 def test_a_long_unknown_name_is_cut() -> None:
     (problem,) = problems(body({**ROW, "x" * 1000: 1}))
     assert problem.field == "x" * 64
+
+
+BOUND = Signature(
+    features=(
+        Feature(
+            name="distance",
+            kind="number",
+            admitted=Admitted(contract="flights@2", minimum=0.5, maximum=10),
+        ),
+        Feature(name="hour", kind="integer", admitted=Admitted(contract="flights@2", maximum=23)),
+        Feature(
+            name="origin",
+            kind="category",
+            admitted=Admitted(contract="flights@2", values=("EWR", "JFK")),
+        ),
+        Feature(
+            name="carrier",
+            kind="category",
+            admitted=Admitted(contract="flights@2", min_length=2, max_length=3),
+        ),
+        Feature(name="holiday", kind="flag", admitted=Admitted(contract="flights@2", minimum=0)),
+    ),
+    task="regression",
+)
+FITS = {"distance": 0.5, "hour": 23, "origin": "JFK", "carrier": "UA", "holiday": True}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"distance": 10},
+        {"hour": -5},
+        {"hour": 7.0},
+        {"carrier": "ÄÖÜ"},
+        dict.fromkeys(FITS),
+    ],
+)
+def test_what_the_contract_admits_is_read(change: dict) -> None:
+    assert RequestReader(BOUND).decode(body({**FITS, **change}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("distance", 0.4, "expected a number within single precision, at least 0.5 and at most 10"),
+        ("distance", 11, "as contract flights@2 says, or null"),
+        ("distance", "1", "expected a number"),
+        ("hour", 24, "expected a whole number, at most 23 as contract flights@2 says, or null"),
+        ("hour", 24.0, "at most 23"),
+        ("hour", 7.5, "expected a whole number"),
+        ("origin", "LGA", "expected a text, one of the 2 values as contract flights@2 says"),
+        ("origin", "", "one of the 2 values"),
+        ("carrier", "U", "expected a text, at least 2 characters and at most 3 characters"),
+        ("carrier", "UAAA", "at most 3 characters"),
+    ],
+)
+def test_what_the_contract_refuses_is_said_with_its_version(
+    field: str, value: object, reason: str
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        RequestReader(BOUND).decode(body(FITS, {**FITS, field: value}))
+    (problem,) = caught.value.problems
+    assert (problem.row, problem.field) == (1, field)
+    assert reason in problem.reason
+    assert str(value) not in problem.reason.replace("flights@2", "") or len(str(value)) < 3

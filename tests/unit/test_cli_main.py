@@ -52,7 +52,9 @@ def test_every_command_has_help_with_an_example_of_itself(words, capsys):
     assert f"Example: colonnade {' '.join(words)}" in example
 
 
-@pytest.mark.parametrize("words", [[], ["data"], ["model"], ["runs"], ["audit"], ["access"]])
+@pytest.mark.parametrize(
+    "words", [[], ["data"], ["data", "quarantine"], ["model"], ["runs"], ["audit"], ["access"]]
+)
 def test_every_group_lists_its_commands(words, capsys):
     assert run([*words, "--help"]) == 0
     shown = capsys.readouterr().out
@@ -80,7 +82,20 @@ def test_the_version_is_told(capsys):
 
 WORDS = {
     ("data", "show"): ["rows@1"],
-    ("data", "quarantine"): ["rows"],
+    ("data", "versions"): ["rows"],
+    ("data", "files"): ["rows"],
+    ("data", "hold"): ["rows@1", "--why", "a test"],
+    ("data", "lift"): ["rows@1"],
+    ("data", "log"): ["rows"],
+    ("data", "online"): ["rows", "1"],
+    ("data", "contract", "show"): ["rows"],
+    ("data", "contract", "diff"): ["rows@1", "rows@2"],
+    ("data", "quarantine", "show"): ["rows"],
+    ("data", "quarantine", "export"): ["rows", "bad.csv"],
+    ("data", "quarantine", "mend"): ["rows", "--set", "x=1"],
+    ("data", "quarantine", "replay"): ["rows"],
+    ("data", "quarantine", "drop"): ["rows", "0123456789ab-1", "--reason", "a test"],
+    ("data", "release"): ["rows"],
     ("runs", "show"): ["some"],
     ("model", "show"): ["m@1"],
     ("model", "promote"): ["m@1"],

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
 
 from colonnade.base.errors import UsageError
-from colonnade.data.check import Checked, check
-from colonnade.records.contract import Column, Contract, RowRule
+from colonnade.data.check import Checked, Known, check
+from colonnade.records.contract import Column, Contract, Reference, RowRule
 
 WHAT = "landing/rows.csv"
 
@@ -239,3 +240,68 @@ def test_a_file_that_breaks_off_is_not_blamed_on_the_contract(tmp_path):
     error = refused(pl.scan_csv(path, infer_schema=False), contract(x()))
     assert error.code == "CN-SOURCE-003"
     assert error.message.startswith(f"{WHAT} cannot be read")
+
+
+A, B = (Column(name=name, type="integer") for name in "ab")
+
+
+def pairs(*rows: tuple[str | None, str | None]) -> pl.LazyFrame:
+    return pl.LazyFrame(rows, schema={"a": pl.String, "b": pl.String}, orient="row")
+
+
+def test_a_key_of_several_columns_is_one_key():
+    of = replace(contract(A, B), primary_key=("a", "b"), unique=(("b", "a"),))
+    found = check(pairs(("1", "1"), ("1", "2"), ("1", "2"), ("1", None), ("1", None)), of, WHAT)
+    assert found.good.rows() == [(1, 1), (1, None), (1, None)]
+    assert bad(found) == {row: ["a,b|primaryKey", "b,a|unique"] for row in (1, 2)}
+
+
+def test_a_value_that_is_no_key_of_the_other_table_is_a_reason():
+    of = replace(contract(A, B), references=(Reference(columns=("b",), table="t", to=("id",)),))
+    known = Known(keys=(pl.LazyFrame({"b": [1, 2, 2, None]}),))
+    found = check(
+        pairs(("1", "1"), ("2", "3"), ("3", None), ("4", "x"), ("5", "2")), of, WHAT, known
+    )
+    assert found.good["a"].to_list() == [1, 3, 5]
+    assert bad(found) == {1: ["b|reference"], 3: ["b|integer"]}
+    none = Known(keys=(pl.LazyFrame(schema={"b": pl.Int64}),))
+    assert bad(check(pairs(("1", "1")), of, WHAT, none)) == {0: ["b|reference"]}
+
+
+def test_two_references_of_a_column_must_both_be_met():
+    to = [Reference(columns=("a",), table=table, to=("id",)) for table in ("s", "t")]
+    known = Known(keys=tuple(pl.LazyFrame({"a": ids}) for ids in ([1, 2], [2, 3])))
+    found = check(pairs(*((str(n), None) for n in (1, 2, 3))), replace(
+        contract(A, B), references=tuple(to)), WHAT, known)  # fmt: skip
+    assert found.good["a"].to_list() == [2]
+    assert found.reasons == {"a|reference": 2}
+
+
+def test_a_reference_to_the_source_itself_sees_the_keys_of_the_file():
+    of = replace(contract(A, B), name="t", references=(
+        Reference(columns=("b",), table="t", to=("a",)),))  # fmt: skip
+    known = Known(keys=(pl.LazyFrame({"b": [9]}),))
+    found = check(pairs(("1", "9"), ("2", "1"), ("3", "4")), of, WHAT, known)
+    assert found.good["a"].to_list() == [1, 2]
+
+
+def test_a_row_rule_that_is_called_like_a_rule_of_a_column_loses_neither():
+    of = contract(Column(name="row", type="integer", required=True), required="row > 1")
+    frame = pl.LazyFrame({"row": [None, "1", "2"]}, schema={"row": pl.String})
+    found = check(frame, of, WHAT)
+    assert found.good["row"].to_list() == [2]
+    assert list(bad(found)) == [0, 1]
+
+
+@pytest.mark.parametrize("drift", ["ignore", "add"])
+def test_what_the_contract_lets_drift_is_left_out_and_named(drift):
+    frame = pairs(("1", "2")).with_columns(c=pl.lit("3"))
+    found = check(frame, replace(contract(A, B), drift=drift), WHAT)
+    assert (found.good.rows(), found.left_out) == ([(1, 2)], ("c",))
+
+
+def test_a_file_may_lack_a_column_only_where_that_is_known():
+    of = replace(contract(A, B), drift="add")
+    frame = pairs(("1", "2")).drop("b")
+    assert check(frame, of, WHAT, Known(absent={"b"})).good.rows() == [(1, None)]
+    assert refused(frame, of).code == "CN-CONTRACT-005"

@@ -9,7 +9,7 @@ import pytest
 from colonnade.base.errors import UsageError
 from colonnade.project import Model, Project, Source, Table, declaration, location
 from colonnade.records.condition import parse_gate, parse_trigger
-from colonnade.records.source import Files
+from colonnade.records.source import Files, Push
 
 
 @pytest.fixture
@@ -85,6 +85,28 @@ def test_a_glob_is_appended_and_one_file_replaces(project):
     assert project.source("log", "log.csv", mode="append").mode == "append"
 
 
+def test_a_push_is_appended_and_has_a_key(project):
+    source = project.source("events", Push(), key="event_id", schedule="0 6 * * 1-5")
+    assert (source.origin, source.mode, source.key) == (Push(), "append", ("event_id",))
+    assert source.schedule == "0 6 * * 1-5"
+    assert project.source("more", Push(), key=["shop", "day"]).key == ("shop", "day")
+
+
+def test_a_table_and_a_model_are_due_at_times_and_not_on_arrival(project):
+    @project.table(schedule="0 7 * * *")
+    def daily(flights):
+        return flights
+
+    assert project.tables["daily"].schedule == "0 7 * * *"
+
+    def hourly(flights):
+        return flights
+
+    refused("CN-PROJECT-009", project.table(schedule="on arrival"), hourly)
+    error = refused("CN-PROJECT-009", declare_model, project, schedule="hourly")
+    assert "schedule is 'hourly'" in error.message
+
+
 def test_a_schedule_is_on_arrival(project):
     source = project.source("planes", "planes.csv", schedule="on arrival")
     assert source.schedule == "on arrival"
@@ -93,14 +115,21 @@ def test_a_schedule_is_on_arrival(project):
 @pytest.mark.parametrize(
     ("settings", "setting"),
     [
-        ({"path": ""}, "path"),
-        ({"path": "s3://bucket/planes.csv"}, "path"),
+        ({"origin": ""}, "origin"),
+        ({"origin": "s3://bucket/planes.csv"}, "origin"),
         ({"mode": "add"}, "mode"),
-        ({"schedule": "0 6 * * *"}, "schedule"),
+        ({"schedule": "0 25 * * *"}, "schedule"),
+        ({"schedule": "* * * * * *"}, "schedule"),
+        ({"schedule": "0 0 31 2 *"}, "schedule"),
+        ({"schedule": 6}, "schedule"),
+        ({"origin": Push(), "mode": "replace"}, "mode"),
+        ({"origin": Push}, "origin"),
+        ({"key": 3}, "key"),
+        ({"key": ["a", "a"]}, "key"),
     ],
 )
 def test_a_source_with_a_wrong_setting_is_refused(project, settings, setting):
-    error = refused("CN-PROJECT-009", project.source, "planes", **{"path": "p.csv"} | settings)
+    error = refused("CN-PROJECT-009", project.source, "planes", **{"origin": "p.csv"} | settings)
     assert f"source planes: {setting} is" in error.message
 
 

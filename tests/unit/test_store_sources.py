@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import subprocess
+import sys
 import zipfile
 
 import polars as pl
@@ -34,7 +37,7 @@ def test_a_path_out_of_the_project_is_refused(tmp_path, pattern):
 
 
 def test_a_format_that_is_not_read_is_refused(tmp_path):
-    (tmp_path / "a.xlsx").touch()
+    (tmp_path / "a.xls").touch()
     with pytest.raises(UsageError, match="CN-SOURCE-002"):
         sources.find(tmp_path, "*")
 
@@ -124,3 +127,79 @@ def test_one_column_is_no_other_separator(tmp_path):
 @pytest.mark.parametrize("suffix", sources.SUFFIXES)
 def test_a_format_is_known_by_the_end_of_the_name(tmp_path, suffix):
     assert sources.check_format(tmp_path / f"a.b{suffix}") == suffix
+
+
+def test_a_gzip_is_read_like_what_it_holds(tmp_path):
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"n\n1\n"))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"n": 1}\n'))
+    assert sources.open_file(tmp_path / "a.csv.gz", ()).collect().rows() == [("1",)]
+    assert sources.open_file(tmp_path / "a.jsonl.gz", ()).collect().rows() == [(1,)]
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.ndjson.gz"])
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda data: data[:-12], "it ends in the middle"),
+        (lambda data: data[:20] + b"\0\0\0" + data[23:], "cannot be read"),
+        (lambda data: b"n\n1\n", "it is no gzip"),
+        (lambda data: b"", ""),
+    ],
+)
+def test_a_damaged_gzip_is_refused(tmp_path, name, spoil, said):
+    data = gzip.compress(bytes(range(256)) * 400)
+    (tmp_path / name).write_bytes(spoil(data))
+    for read in (sources.open_file, lambda path, _: sources.open_lines(path, (), {"n": "string"})):
+        if said or "json" not in name:
+            with pytest.raises(UsageError, match="CN-SOURCE-003") as refused:
+                read(tmp_path / name, ())
+            assert said in refused.value.message
+
+
+def test_a_gzip_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_UNZIPPED_BYTES", 1_000)
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"n\n" * 501))
+    with pytest.raises(UsageError, match="more than 1,000 bytes"):
+        sources.open_file(tmp_path / "a.csv.gz", ())
+
+
+def test_a_damaged_file_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_bytes(b"n\n" * 501)
+    monkeypatch.setattr(sources, "MAX_UNZIPPED_BYTES", 1_000)
+    with pytest.raises(UsageError, match="damaged and larger than 1,000 bytes"):
+        sources.open_lines(tmp_path / "a.csv", (), {})
+
+
+def test_a_parquet_file_has_no_lines(tmp_path):
+    pl.DataFrame({"n": [1]}).write_parquet(tmp_path / "a.parquet")
+    assert sources.open_lines(tmp_path / "a.parquet", (), {}) is None
+    assert not sources.is_ragged(tmp_path / "a.parquet", 2, 1)
+
+
+LONG = """
+import resource, sys
+from pathlib import Path
+from colonnade.base.errors import UsageError
+from colonnade.store import sources
+import polars
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    sources.open_file(Path(sys.argv[1]), ())
+except UsageError as error:
+    print(error.message)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_line_of_two_gigabytes_is_refused_in_little_memory(tmp_path, name):
+    path = tmp_path / name
+    with path.open("wb") as file:
+        file.write(b'{"n": 1}\n')
+        file.truncate(2 << 30)  # a hole: one line of zeros
+    done = subprocess.run(
+        [sys.executable, "-c", LONG, str(path)], capture_output=True, text=True, check=True
+    )
+    said, grown_kib = done.stdout.splitlines()
+    assert said.endswith("line 2 is longer than 16,777,216 bytes")
+    assert int(grown_kib) < 150_000

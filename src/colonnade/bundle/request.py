@@ -12,11 +12,12 @@ from __future__ import annotations
 import contextlib
 import json
 import keyword
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from operator import attrgetter
-from typing import Annotated, ClassVar, Final, Protocol, TypeAlias, cast
+from typing import Annotated, ClassVar, Final, Literal, Protocol, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta
@@ -24,7 +25,7 @@ from msgspec import Meta
 from colonnade.base.errors import UsageError
 from colonnade.base.text import closest
 from colonnade.bundle.key import KeyValue
-from colonnade.records.model import FieldKind, Signature
+from colonnade.records.model import Admitted, FieldKind, Signature
 
 MAX_ROWS: Final = 10_000
 MAX_PROBLEMS: Final = 10
@@ -104,6 +105,12 @@ class RequestReader:
 
     def __init__(self, signature: Signature, *, max_rows: int = MAX_ROWS) -> None:
         self._kinds = _kinds(signature)
+        self._admitted = {
+            feature.name: feature.admitted for feature in signature.features if feature.admitted
+        }
+        self._types = {
+            name: _type_of(kind, self._admitted.get(name)) for name, kind in self._kinds.items()
+        }
         self._required = frozenset(feature.name for feature in signature.features)
         self.names = tuple(self._kinds)
         self._attributes = {name: _attribute(name, i) for i, name in enumerate(self.names)}
@@ -115,7 +122,7 @@ class RequestReader:
         request = msgspec.json.Decoder(self._request_type())
         self._read = cast("Callable[[bytes], _Request]", request.decode)
         self._row = msgspec.json.Decoder(self.row_type)
-        self._cells = {kind: msgspec.json.Decoder(_TYPES[kind]) for kind in _TYPES}
+        self._cells = {name: msgspec.json.Decoder(kind) for name, kind in self._types.items()}
 
     def decode(self, body: bytes) -> list[Row]:
         """Read a body, or say everything that is wrong with it.
@@ -151,8 +158,8 @@ class RequestReader:
 
     def _struct(self) -> type[Row]:
         fields: list[tuple[str, object] | tuple[str, object, None]] = []
-        for name, kind in self._kinds.items():
-            place = (self._attributes[name], _TYPES[kind])
+        for name, kind in self._types.items():
+            place = (self._attributes[name], kind)
             fields.append(place if name in self._required else (*place, None))
         return msgspec.defstruct(
             "Row",
@@ -220,9 +227,9 @@ class RequestReader:
         if kind is None:
             return f"unknown field; {closest(name, missing or self.names)}"
         try:
-            self._cells[kind].decode(cell)
+            self._cells[name].decode(cell)
         except _UNREADABLE:
-            return _EXPECTED[kind]
+            return _expected(kind, self._admitted.get(name))
         return None
 
 
@@ -273,6 +280,48 @@ def _kinds(signature: Signature) -> dict[str, FieldKind]:
     if signature.time is not None:
         kinds.setdefault(signature.time, "datetime")
     return kinds
+
+
+def _type_of(kind: FieldKind, admitted: Admitted | None) -> object:
+    """The type of a cell, as narrow as the contract of its source says."""
+    if admitted is None:
+        return _TYPES[kind]
+    least = max(-_FLOAT32_MAX, _or(admitted.minimum, -_FLOAT32_MAX))
+    most = min(_FLOAT32_MAX, _or(admitted.maximum, _FLOAT32_MAX))
+    if kind == "number":
+        return Annotated[float, Meta(ge=least, le=most)] | None
+    if kind == "integer":
+        smallest, largest = max(-(2**63), math.ceil(least)), min(2**63 - 1, math.floor(most))
+        whole = Annotated[int, Meta(ge=smallest, le=largest)]
+        return whole | Annotated[float, Meta(ge=least, le=most, multiple_of=1)] | None
+    if kind != "category":
+        return _TYPES[kind]
+    if admitted.values:
+        return Literal[admitted.values] | None
+    size = Meta(min_length=admitted.min_length, max_length=admitted.max_length)
+    return Annotated[str, size] | None
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _expected(kind: FieldKind, admitted: Admitted | None) -> str:
+    """What a cell should have been; of the contract its bounds, and never what came."""
+    if admitted is None:
+        return _EXPECTED[kind]
+    says = [
+        f"{word} {value:.12g}"
+        for word, value in (("at least", admitted.minimum), ("at most", admitted.maximum))
+        if value is not None and kind in ("number", "integer")
+    ]
+    if kind == "category":
+        lengths = (("at least", admitted.min_length), ("at most", admitted.max_length))
+        says = [f"{word} {value} characters" for word, value in lengths if value is not None]
+        if admitted.values:
+            says = [f"one of the {len(admitted.values)} values"]
+    told = f", {' and '.join(says)} as contract {admitted.contract} says" if says else ""
+    return _EXPECTED[kind].replace(", or null", f"{told}, or null")
 
 
 def _attribute(name: str, index: int) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import click
-import polars as pl
+import msgspec
 
 from colonnade.cli import render
-from colonnade.cli.render import json_option, project_command, rows_option
-from colonnade.data.ingest import QUARANTINE
-from colonnade.records.ref import Ref, named
+from colonnade.cli import table as upkeep
+from colonnade.cli.contract import contract
+from colonnade.cli.quarantine import quarantine, release
+from colonnade.cli.render import json_option, limit_option, project_command
+from colonnade.cli.show import show
+from colonnade.data.online import look_up
+from colonnade.lifecycle.schedule import next_due, scheduled
+from colonnade.lifecycle.timeline import timeline
+from colonnade.records.ref import Ref
 from colonnade.records.table import TableVersion
 from colonnade.wiring import Workspace
 
@@ -16,6 +22,9 @@ from colonnade.wiring import Workspace
 @click.group()
 def data() -> None:
     """Tables, their versions and their bad rows."""
+
+
+data.add_command(contract)
 
 
 @data.command("ls")
@@ -39,48 +48,51 @@ def ls(workspace: Workspace, as_json: bool) -> None:
         render.table(("version", "rows", "columns", "at", "entry"), rows)
 
 
-@data.command("show")
+@data.command("log")
+@click.argument("name")
+@limit_option(20)
+@json_option
+@project_command
+def log(workspace: Workspace, name: str, limit: int, as_json: bool) -> None:
+    """The last runs of a source, table or model: when, by whom, rows, failures, what is due.
+
+    Example: colonnade data log flights
+    """
+    session = workspace.session("data log")
+    moments = timeline(session, workspace.project, name, limit)
+    due = {
+        subject.name: next_due(session, subject, line)
+        for subject, line in scheduled(workspace.project).items()
+    }.get(name)
+    if as_json:
+        render.as_json("data log", {"moments": moments, "due": due})
+        return
+    names = ("at", "actor", "what", "made", "rows", "bad", "took_ms", "detail")
+    render.table(names, [[getattr(moment, each) for each in names] for moment in moments])
+    if due is not None:
+        click.echo(f"due next: {due}")
+
+
+@data.command("online")
 @click.argument("table")
-@rows_option
+@click.argument("key", nargs=-1, required=True)
 @json_option
 @project_command
-def show(workspace: Workspace, table: str, rows: int, as_json: bool) -> None:
-    """One version: how it was made, its columns, some rows.
+def online(workspace: Workspace, table: str, key: tuple[str, ...], as_json: bool) -> None:
+    """What an online table answers for a key now.
 
-    Example: colonnade data show departures@2
+    Example: colonnade data online planes N14228
     """
-    session = workspace.session("data show")
-    entry = session.version(named("table", table))
+    session = workspace.session("data online")
+    row = look_up(session, workspace.project, table, key)
     if as_json:
-        render.as_json("data show", entry)
-        return
-    version = entry.read(TableVersion)
-    click.echo(f"{entry.ref.short}: {version.rows:,} rows, by {entry.actor} at {entry.at}")
-    with pl.Config(tbl_cols=-1, tbl_hide_dataframe_shape=True):
-        click.echo(session.scan(entry.ref).head(rows).collect())
+        render.as_json("data online", msgspec.to_builtins(row))
+    else:
+        render.table(("column", "value"), list(row.items()))
 
 
-@data.command("quarantine")
-@click.argument("source")
-@rows_option
-@json_option
-@project_command
-def quarantine(workspace: Workspace, source: str, rows: int, as_json: bool) -> None:
-    """The rows of a source that broke its contract, with every reason.
-
-    Example: colonnade data quarantine flights
-    """
-    session = workspace.session("data quarantine")
-    name = QUARANTINE + source
-    newest = session.newest("table", name)
-    if newest is None:
-        session.version(Ref("table", source))  # a source without bad rows is there all the same
-    bad = pl.DataFrame() if newest is None else session.scan(newest.ref).collect()
-    if as_json:
-        render.as_json("data quarantine", bad.head(rows).to_dicts())
-        return
-    shown = f"; the first {rows}, rows counted from 0" if bad.height > rows else ""
-    click.echo(f"{source}: {bad.height:,} rows in quarantine{shown}")
-    for row in bad.head(rows).iter_rows(named=True):
-        click.echo(f"{row['file']} row {row['row']}: {', '.join(row['reasons'])}")
-        click.echo(f"  {row['cells']}")
+data.add_command(quarantine)
+data.add_command(show)
+data.add_command(release)
+for _command in upkeep.COMMANDS:
+    data.add_command(_command)

@@ -24,14 +24,24 @@ _COLOURS = {"done": "green", "up to date": "bright_black", "left": "yellow", "re
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--why", is_flag=True, help="Say what differed from the last time.")
+@click.option("--from", "first", metavar="MONTH", help="Make a table from this month or day on.")
+@click.option("--to", "last", metavar="MONTH", help="Up to this one, with it; the same, if none.")
 @json_option
 @project_command
-def run(workspace: Workspace, names: tuple[str, ...], why: bool, as_json: bool) -> int:
+def run(
+    workspace: Workspace,
+    names: tuple[str, ...],
+    why: bool,
+    first: str | None,
+    last: str | None,
+    as_json: bool,
+) -> int:
     """Ingest, check, transform, fit, test; what is up to date is not done again.
 
-    NAMES are sources, tables or models; none means all.
+    NAMES are sources, tables or models; none means all. With --from, one table is made month by
+    month or day by day, each a version of its own.
 
-    Example: colonnade run --why
+    Example: colonnade run departures --from 2013-01 --to 2013-03
     """
 
     def say(step: Step) -> None:
@@ -43,7 +53,15 @@ def run(workspace: Workspace, names: tuple[str, ...], why: bool, as_json: bool) 
             click.echo(f"{'':>10} {'':<8} because {reason}")
 
     session = workspace.session("run")
-    steps = pipeline.run(session, workspace.project, workspace.folder, names, say)
+    project, folder = workspace.project, workspace.folder
+    if first is None and last is None:
+        steps = pipeline.run(session, project, folder, names, say)
+    elif len(names) != 1 or first is None:
+        raise click.UsageError(
+            "--from and --to are for one table: colonnade run TABLE --from 2013-01"
+        )
+    else:
+        steps = pipeline.backfill(session, project, folder, names[0], (first, last or first), say)
     rejected = [step.name for step in steps if step.state == "rejected"]
     if as_json:
         render.as_json("run", steps)

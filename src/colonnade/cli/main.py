@@ -27,8 +27,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 COMMANDS: Final = {  # command -> its module, and its line in the list of commands
     "init": ("start", "Make a new project that runs."),
     "run": ("flow", "Ingest, check, transform, fit, test; what is up to date is not done again."),
-    "up": ("serving", "Everything on one machine: endpoints, flusher and a worker."),
+    "up": (
+        "serving",
+        "Everything on one machine: endpoints, flusher, a worker and the control server.",
+    ),
     "serve": ("serving", "Answer requests."),
+    "server": ("serving", "Take in pushed rows, over HTTP."),
     "worker": ("serving", "Carry out jobs: retraining that a report asked for."),
     "status": ("flow", "What is up to date, live, alarming."),
     "data": ("data", "Tables, their versions and their bad rows."),

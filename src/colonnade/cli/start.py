@@ -26,7 +26,7 @@ LANDING: Final = "landing"
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="An own file (.csv, .csv.zip, .parquet) to make the project of.",
+    help="An own file (.csv, .jsonl, .xlsx, .parquet, …) to make the project of.",
 )
 @click.option("--label", metavar="COLUMN", help="The column of the file to predict.")
 @click.option("--key", metavar="COLUMN", multiple=True, help="What tells its rows apart.")
@@ -76,13 +76,14 @@ def _blank(folder: Path, name: str | None) -> None:
 
 def _of_file(folder: Path | None, name: str | None, data: Path, wishes: starter.Wishes) -> None:
     """Decide, then write: what is refused leaves nothing behind."""
+    if data.is_file():
+        _check_size(data)
     suffix, rows = open_data(data)
     called = template.slug(data.name.removesuffix(suffix), "data")
     where = Path(called) if folder is None else folder
     folder = where.resolve()
     if name is None:
         name = called if where == Path(called) else _name_of(folder)
-    _check_size(data)
     outline = starter.outline(data.name, rows, wishes)
     text = template.text(name, data.name, suffix, outline)
     if (folder / "project.py").exists() and (folder / "project.py").read_text() != text:

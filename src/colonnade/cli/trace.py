@@ -23,8 +23,8 @@ def trace(workspace: Workspace, what: str, as_json: bool) -> None:
     """Provenance, both ways.
 
     WHAT is a prediction, run, action or entry by its id, a table, model, deployment or report as
-    name@version, or a landing file by its path or SHA-256. Every line ends with the id of the
-    ledger entry that it comes from; --json gives every detail.
+    name@version, a landing file by its path or SHA-256, or a row that was in quarantine.
+    Every line ends with the id of the ledger entry that it comes from; --json gives every detail.
 
     Example: colonnade trace late_departure@1
     """
@@ -49,6 +49,10 @@ def _story(found: Answer) -> Iterator[tuple[int, str]]:
         yield 0, f"file {then['file'] or ''} SHA-256 {then['sha256']}"
         for entry in _parts(then, "taken_over_by"):
             yield 1, f"taken over by {_line(entry)}"
+    elif "settled_by" in then:
+        yield 0, f"row {then['row']}, which was in quarantine"
+        for entry in _parts(then, "settled_by"):
+            yield 1, f"settled by {_line(entry)}"
     else:
         for root in _parts(then, "chain") or [then]:
             yield from _lineage(root, 0, set())

@@ -72,6 +72,10 @@ def load(folder: Path) -> Project:
             "go into a project's folder, or make one: colonnade init my_project",
         )
     project = _only_project(path, _import(path))
+    if any(table.query is not None for table in project.tables.values()):
+        from colonnade.compute.query import read_queries  # noqa: PLC0415 (it loads the engine)
+
+        read_queries(project, root)
     project.check()
     return project
 

@@ -89,6 +89,12 @@ def _check_project(stores: Stores, project: str) -> None:
         )
 
 
+def holder(stores: Stores, sha256: str) -> Actor | None:
+    """Whose API key this is, by its digest; None where it opens nothing (any more)."""
+    name = stores.people.holder(sha256)
+    return None if name is None else stores.people.actor(name)
+
+
 def add_key(session: Session, stores: Stores, actor: str) -> tuple[str, str]:
     """Make an API key for an actor; returns its id and its text, which is shown once.
 

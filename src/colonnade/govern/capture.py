@@ -20,13 +20,15 @@ _GIT_TIMEOUT_S: Final = 20
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "PYTHONHASHSEED", "LANG")
 
 
-def capture_code(session: Session, folder: Path, digest: str) -> Code:
+def capture_code(session: Session, folder: Path, digest: str, *beside: str) -> Code:
     """Store every file of the project that is imported, and where git stands.
 
-    Landing data is never among them: only what Python imported.
+    Landing data is never among them: only what Python imported, and the files named by `beside`
+    (of a query, relative to the folder).
     """
-    files = code.local_files(folder)
-    names = {path: path.relative_to(folder).as_posix() for path in files}
+    root = folder.resolve()
+    files = (*code.local_files(folder), *(root / name for name in beside))
+    names = {path: path.relative_to(root).as_posix() for path in files}
     tracked = _tracked(folder)
     diff = _git(folder, "diff", "--binary", "HEAD", "--", *names.values()) if tracked else None
     return Code(

@@ -64,6 +64,10 @@ class Change:
         job = Job(key=key, kind=kind, body=body, wanted_by=wanted_by.id)
         self._stores.jobs.enqueue(self._connection, job)
 
+    def retry(self, job: Job, not_before: float, result: str) -> None:
+        """Let a job that failed wait until a moment; refused when its lease is lost."""
+        self._stores.jobs.retry(self._connection, job, not_before, result)
+
     def finish(self, job: Job, result: str, *, failed: bool = False) -> None:
         """Close a job together with its result; refused when its lease is lost."""
         self._stores.jobs.finish(self._connection, job, "failed" if failed else "done", result)

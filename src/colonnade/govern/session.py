@@ -14,22 +14,34 @@ from typing import Final
 import polars as pl
 import sqlalchemy as sa
 
+from colonnade.base import clock
 from colonnade.base.errors import NotFoundError, RefusedError
 from colonnade.base.text import closest
-from colonnade.govern import writer
+from colonnade.govern import asking, upkeep, writer
+from colonnade.govern.asking import Rows, Sheet
 from colonnade.govern.beat import beating
 from colonnade.govern.change import Change
+from colonnade.govern.inbox import Inbox
 from colonnade.govern.stores import Stores
+from colonnade.govern.upkeep import Sweep
 from colonnade.govern.writer import Writer
+from colonnade.project import Source
 from colonnade.records.actor import Action, Actor
+from colonnade.records.canonical import Json
+from colonnade.records.contract import LogicalType
 from colonnade.records.entry import Entry
 from colonnade.records.job import Job
-from colonnade.records.ref import Ref
+from colonnade.records.online import Fact, Key, Published
+from colonnade.records.ref import Ref, moment_of, named
+from colonnade.records.source import CursorValue, Files, Push
 from colonnade.records.table import TableVersion
 from colonnade.store import durable, leases, process, sources
+from colonnade.store.lines import Lines
+from colonnade.store.origins.landing import read_frame
 from colonnade.store.runs import Point
 
 _LEDGER: Final = Ref("project", "ledger")
+_ACTORS: Final = Ref("project", "actors")
 _JOBS: Final = Ref("project", "jobs")
 
 BEAT_S: Final = 15.0
@@ -62,6 +74,11 @@ class Session:
             f"{action} {subject}",
             "ask an administrator for a role that may",
         )
+
+    def who_may(self, action: Action) -> list[str]:
+        """The names of the actors that may do something."""
+        self.require("read", _ACTORS)
+        return [actor.name for actor, _ in self._stores.people.all() if actor.may(action)]
 
     # The ledger
 
@@ -109,6 +126,36 @@ class Session:
             hint = closest(ref.name, known) if ref.name not in known else "see its versions"
             raise NotFoundError("CN-REF-002", f"there is no {ref.kind} {ref.short}", hint)
         return entry
+
+    def then(self, ref: Ref, stamp: str) -> Entry:
+        """The entry of the version that was the newest at an instant of the wall clock.
+
+        Raises:
+            NotFoundError: CN-REF-002, there was none yet, or there is no such thing.
+        """
+        self.version(Ref(ref.kind, ref.name))
+        entry = self._stores.ledger.then(ref, stamp)
+        if entry is None:
+            first = self.version(Ref(ref.kind, ref.name, 1))
+            raise NotFoundError(
+                "CN-REF-002",
+                f"there was no version of {ref.kind} {ref.name} at {stamp}",
+                f"its first one, {first.ref.short}, was made at {first.at}",
+            )
+        return entry
+
+    def find(self, kind: str, text: str) -> Entry:
+        """What a person names: ``name``, ``name@3``, or ``name@2013-05-01`` for what was then.
+
+        Raises:
+            UsageError: CN-REF-001, the text names nothing.
+            NotFoundError: CN-REF-002, there is, or was, no such version.
+        """
+        name, _, moment = text.partition("@")
+        stamp = moment_of(moment)
+        if stamp is None:
+            return self.version(named(kind, text))
+        return self.then(named(kind, name), stamp)
 
     def entry(self, identifier: str) -> Entry | None:
         """The entry with this id."""
@@ -176,15 +223,49 @@ class Session:
             NotFoundError: CN-REF-002, no such version.
             RefusedError: CN-ACCESS-001.
         """
-        entry = self.version(ref)
+        entry = self._present(ref)
         version = entry.read(TableVersion)
         wanted = tuple(columns or version.columns)
-        read = (entry.subject, frozenset(wanted))
-        if read not in self._reads:
-            body = {"columns": list(wanted), "purpose": self.purpose}
-            self.record("read", "read", entry.ref, body)
-            self._reads.add(read)
+        self._reading(entry.ref, wanted)
         return self._stores.tables.scan(ref.name, version.delta_version).select(wanted)
+
+    def changed(self, before: Ref, now: Ref) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        """The rows in files that came between two versions of a table, and in files that went.
+
+        A row may be in both: where its file was written anew.
+
+        Raises:
+            NotFoundError: CN-REF-002; CN-REF-003, one of them was removed.
+        """
+        old, new = self._present(before), self._present(now)
+        version = new.read(TableVersion)
+        self._reading(new.ref, tuple(version.columns))
+        numbers = (old.read(TableVersion).delta_version, version.delta_version)
+        return self._stores.tables.changed(now.name, *numbers)
+
+    def files(self, ref: Ref) -> list[Path]:
+        """The Parquet files of a table version, for programs that read them by themselves.
+
+        Raises:
+            NotFoundError: CN-REF-002; CN-REF-003, it was removed.
+        """
+        entry = self._present(ref)
+        version = entry.read(TableVersion)
+        self._reading(entry.ref, tuple(version.columns))
+        return self._stores.tables.files(ref.name, version.delta_version)
+
+    def _present(self, ref: Ref) -> Entry:
+        """The entry of a table version whose files are there."""
+        entry = self.version(ref)
+        upkeep.check_there(self._stores, entry)
+        return entry
+
+    def _reading(self, ref: Ref, columns: Sequence[str]) -> None:
+        read = (str(ref), frozenset(columns))
+        if read not in self._reads:
+            body = {"columns": list(columns), "purpose": self.purpose}
+            self.record("read", "read", ref, body)
+            self._reads.add(read)
 
     @contextmanager
     def writer(self, table: str) -> Iterator[Writer]:
@@ -192,6 +273,55 @@ class Session:
         self.require("write", Ref("table", table))
         with writer.hold(self._stores, table, self.actor.name) as held:
             yield held
+
+    def publish(
+        self, ref: Ref, published: Published, facts: Iterable[tuple[Key, Sequence[Fact]]]
+    ) -> bool:
+        """Put a table version where it is read by key; False where it, or a newer one, is."""
+        self.require("write", ref)
+        if not self._stores.online.publish(ref.name, published, facts):
+            return False
+        self.record("write", "publish", ref, {"columns": list(published.columns)})
+        return True
+
+    def published(self, table: str) -> Published | None:
+        """Which version of a table is read by key, None where none is."""
+        self.require("read", Ref("table", table))
+        return self._stores.online.published(table)
+
+    def look_up(self, table: str, key: Key) -> dict[str, object] | None:
+        """What is true of a key of an online table now; the read is recorded once a session."""
+        published = self.published(table)
+        if published is None:
+            return None
+        self._reading(Ref("table", table, published.version), published.columns)
+        return self._stores.online.get(table, key, int(clock.now_s() * 1e6))
+
+    def versions(self, table: str) -> list[Entry]:
+        """The entries of all versions of a table, the oldest first."""
+        self.require("read", Ref("table", table))
+        return self._stores.ledger.versions(Ref("table", table))
+
+    def removed(self, table: str) -> set[int]:
+        """The numbers of the versions of a table whose rows were removed."""
+        self.require("read", Ref("table", table))
+        return upkeep.removed(self._stores, table)
+
+    def remove(self, writer: Writer, table: str, versions: Iterable[int], *, full: bool) -> Sweep:
+        """Remove versions of a table and delete what no other version needs.
+
+        Args:
+            writer: of the table.
+            table: its name.
+            versions: the numbers to remove; the newest one stays in any case.
+            full: also delete files that no version ever had.
+
+        Returns:
+            What was deleted.
+        """
+        self.require("write", Ref("table", table))
+        upkeep.remove(self._stores, writer, table, versions)
+        return upkeep.sweep(self._stores, writer, table, full=full)
 
     def flushed(self, spool: str) -> set[int]:
         """The segment numbers of a spool that are in the prediction table already."""
@@ -220,6 +350,27 @@ class Session:
         self.require("read", Ref("file", path.name))
         return sources.open_file(path, missing)
 
+    def open_lines(
+        self, path: Path, missing: Sequence[str], types: Mapping[str, LogicalType]
+    ) -> Lines | None:
+        """A landing file as far as it can be read, and the lines that cannot; None if binary."""
+        self.require("read", Ref("file", path.name))
+        return sources.open_lines(path, missing, types)
+
+    def is_ragged(self, path: Path, columns: int, rows: int) -> bool:
+        """Whether a row of a landing CSV has fewer cells than columns."""
+        self.require("read", Ref("file", path.name))
+        return sources.is_ragged(path, columns, rows)
+
+    def inbox(self, action: Action, source: str) -> Inbox:
+        """What is pushed to a source; `action` is what is done to its table.
+
+        Raises:
+            RefusedError: CN-ACCESS-001.
+        """
+        self.require(action, Ref("table", source))
+        return Inbox(self._stores, self.actor.name, source)
+
     @contextmanager
     def new_file(self, action: Action, path: Path) -> Iterator[Path]:
         """The name to write a file of the user's under; it is at `path` whole, or not at all.
@@ -230,6 +381,40 @@ class Session:
         self.require(action, Ref("file", path.name))
         with durable.whole(path) as temporary:
             yield temporary
+
+    # Origins that are asked
+
+    @contextmanager
+    def ask(self, source: Source, since: CursorValue | None) -> Iterator[Rows]:
+        """Ask a source's origin for rows from a point on."""
+        self.require("write", Ref("table", source.name))
+        origin, folder = source.origin, self._stores.landing.folder(source.name)
+        if isinstance(origin, Files | Push):
+            raise TypeError(origin)
+        with asking.ask(origin, source.name, source.key, since, folder) as rows:
+            yield rows
+
+    @contextmanager
+    def landing_sheet(self, source: str, name: str) -> Iterator[Sheet]:
+        """A new file in a source's landing folder."""
+        self.require("write", Ref("table", source))
+        with self._stores.landing.sheet(source, name) as sheet:
+            yield sheet
+
+    def keep_landing(self, source: str, path: Path, note: Json) -> None:
+        """Say that a file is being taken over: a kill does not let it be asked for anew."""
+        self.require("write", Ref("table", source))
+        self._stores.landing.keep(path, note)
+
+    def kept_landing(self, source: str, name: str) -> tuple[Path, Json] | None:
+        """The file of this name that is being taken over, and its note."""
+        self.require("read", Ref("table", source))
+        return self._stores.landing.kept(source, name)
+
+    def clear_landing(self, source: str) -> None:
+        """Remove what a source's landing folder holds."""
+        self.require("write", Ref("table", source))
+        self._stores.landing.clear(source)
 
     # Blobs and keys
 
@@ -242,6 +427,10 @@ class Session:
         """Stored bytes, verified against their digest."""
         self.require("read", Ref("project", "blobs"))
         return self._stores.blobs.get(digest)
+
+    def frame_of(self, digest: str) -> pl.DataFrame:
+        """A frame that was stored as Parquet."""
+        return read_frame(self.blob(digest))
 
     def sign(self, data: bytes) -> tuple[str, bytes]:
         """The project's signature under `data`: key id and Ed25519 signature."""

@@ -8,9 +8,12 @@ from pathlib import Path
 from colonnade.store import process
 from colonnade.store.blobs import Blobs
 from colonnade.store.database import Database
+from colonnade.store.inbox import Inbox
 from colonnade.store.jobs import Jobs
 from colonnade.store.keys import Keys
 from colonnade.store.ledger import Ledger
+from colonnade.store.online import Online
+from colonnade.store.origins.landing import Landing
 from colonnade.store.people import People
 from colonnade.store.runs import Runs
 from colonnade.store.sealer import Sealer
@@ -32,6 +35,9 @@ class Stores:
     segments: Segments
     tables: Tables
     blobs: Blobs
+    online: Online
+    landing: Landing
+    inbox: Inbox
 
 
 def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Stores:
@@ -39,7 +45,7 @@ def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Store
 
     Args:
         url: the metadata database.
-        root: folder of tables and blobs.
+        root: folder of tables, blobs and landing folders.
         key_file: the root keys, outside the project.
         heads_file: where signed heads are exported, outside the database.
     """
@@ -56,4 +62,7 @@ def open_stores(url: str, root: Path, key_file: Path, heads_file: Path) -> Store
         segments=Segments(database),
         tables=Tables(root / "tables"),
         blobs=Blobs(root / "blobs", keys),
+        online=Online(root / "online"),
+        landing=Landing(root / "landing"),
+        inbox=Inbox(database, root / "landing"),
     )

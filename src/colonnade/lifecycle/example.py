@@ -31,7 +31,17 @@ def example(session: Session, endpoint: str) -> dict[str, Value | None] | None:
     features = open_version(session, champion).signature.features
     data = session.blob(champion.read(ModelVersion).files[PROFILE])
     seen = msgspec.json.decode(data, type=Reference).profile
-    return {feature.name: _value(feature, seen) for feature in features}
+    row = {feature.name: _value(feature, seen) for feature in features}
+    return {
+        feature.name: None if _is_refused(feature, row[feature.name]) else row[feature.name]
+        for feature in features
+    }
+
+
+def _is_refused(feature: Feature, value: Value | None) -> bool:
+    """Whether a contract that became narrower since refuses what was typical."""
+    admitted = feature.admitted
+    return value is not None and admitted is not None and not admitted.admits(value)
 
 
 def _value(feature: Feature, seen: Profile) -> Value | None:

@@ -10,11 +10,14 @@ from typing import Literal
 import msgspec
 
 from colonnade.base import clock
-from colonnade.base.errors import NotFoundError
+from colonnade.base.errors import NotFoundError, UsageError
 from colonnade.base.text import closest
 from colonnade.compute.task import StepKey, why
+from colonnade.data import online
+from colonnade.data.arrive import position
 from colonnade.data.ingest import ingest
-from colonnade.data.transform import transform
+from colonnade.data.spans import span_of
+from colonnade.data.transform import Built, transform
 from colonnade.govern.session import Session
 from colonnade.lifecycle import promote
 from colonnade.project import Model, Project, Source, Table
@@ -23,6 +26,8 @@ from colonnade.records.entry import Entry
 from colonnade.records.model import ModelVersion
 from colonnade.records.ref import Ref
 from colonnade.records.run import Run, RunResult
+from colonnade.records.schedule import ON_ARRIVAL
+from colonnade.records.source import Files, Push
 from colonnade.records.table import TableVersion
 from colonnade.train import fit
 
@@ -56,6 +61,7 @@ def run(
     folder: Path,
     names: Sequence[str] = (),
     progress: Progress = lambda _: None,
+    forced: bool = True,
 ) -> list[Step]:
     """Carry out what is wanted and not up to date.
 
@@ -66,6 +72,7 @@ def run(
         names: only these and what they are made from; empty for all. A model that is named is
             fitted even where an endpoint's trigger would decide.
         progress: told about each step when it is over.
+        forced: whether a model that is named is fitted whatever its endpoint's trigger says.
 
     Raises:
         NotFoundError: CN-RUN-001, a name is not declared.
@@ -83,9 +90,55 @@ def run(
         elif isinstance(part, Table):
             over(_table(session, part, folder))
         else:
-            for step in _model(session, project, part, folder, forced=part.name in names):
+            named = forced and part.name in names
+            for step in _model(session, project, part, folder, forced=named):
                 over(step)
     return steps
+
+
+def backfill(
+    session: Session,
+    project: Project,
+    folder: Path,
+    name: str,
+    bounds: tuple[str, str],
+    progress: Progress = lambda _: None,
+) -> list[Step]:
+    """Make the months or days of a table one by one, each a version of its own.
+
+    What is up to date is not done again, so a backfill that was cut off goes on where it was.
+
+    Args:
+        session: whose actor may write.
+        project: the declarations.
+        folder: the project's folder.
+        name: of the table.
+        bounds: the first and the last month or day.
+        progress: told about each step when it is over.
+
+    Raises:
+        NotFoundError: CN-RUN-001, the table is not declared.
+        UsageError: CN-RUN-003, it is not made of months or days; CN-RUN-004, the bounds are none.
+    """
+    table = project.tables.get(name)
+    if table is None or table.partition is None:
+        _wanted(project, [name])
+        raise UsageError(
+            "CN-RUN-003",
+            f"{name} is not made month by month or day by day, so no part of it is made by itself",
+            'declare the table with partition="month" or "day", or run it without --from and --to',
+        )
+    for bound in bounds:
+        span_of(bound)
+    steps = run(session, project, folder, table.inputs, progress) if table.inputs else []
+    while True:
+        built = transform(session, table, folder, bounds)
+        if not built.done and steps and steps[-1].name == name:
+            return steps
+        steps.append(_built(table, built))
+        progress(steps[-1])
+        if not built.done:
+            return steps
 
 
 def arrived(session: Session, project: Project, folder: Path, settled_s: float) -> dict[str, int]:
@@ -97,15 +150,28 @@ def arrived(session: Session, project: Project, folder: Path, settled_s: float) 
         Path in the project -> nanoseconds since 1970.
     """
     before_ns = int((clock.now_s() - settled_s) * 1e9)
-    waiting = {}
+    waiting: dict[str, int] = {}
     for source in project.sources.values():
+        if source.schedule != ON_ARRIVAL:
+            continue
         newest = session.newest("table", source.name)
+        if isinstance(source.origin, Push):
+            waiting |= _pushed(session, source, newest)
+            continue
         known = {} if newest is None else newest.read(TableVersion).files
-        for path in folder.glob(source.origin.path) if source.schedule == "on arrival" else ():
+        if not isinstance(source.origin, Files):
+            continue
+        for path in folder.glob(source.origin.path):
             name, written_ns = path.relative_to(folder).as_posix(), path.stat().st_mtime_ns
             if name not in known and written_ns < before_ns:
                 waiting[name] = written_ns
     return waiting
+
+
+def _pushed(session: Session, source: Source, newest: Entry | None) -> dict[str, int]:
+    after = position(None if newest is None else newest.read(TableVersion))
+    waiting = session.inbox("read", source.name).after(after)
+    return {f"push/{source.name}/{receipt.batch}": receipt.number for receipt in waiting}
 
 
 def endpoint_of(project: Project, model: Model) -> str | None:
@@ -186,7 +252,9 @@ def _source(session: Session, source: Source, folder: Path) -> Step:
     version = found.entry.read(TableVersion)
     detail = f"{version.rows:,} rows"
     if found.done:
-        detail = f"{found.good:,} rows taken over, {found.bad:,} into quarantine; {detail}"
+        late = f" ({found.late:,} of them late)" if found.late else ""
+        detail = f"{found.good:,} rows taken over, {found.bad:,} into quarantine{late}; {detail}"
+    detail = "; ".join([detail, *found.notes])
     return Step(
         kind="source",
         name=source.name,
@@ -198,12 +266,18 @@ def _source(session: Session, source: Source, folder: Path) -> Step:
 
 def _table(session: Session, table: Table, folder: Path) -> Step:
     built = transform(session, table, folder)
+    published = table.online and online.publish(session, table, built.entry)
+    return _built(table, built, published=published)
+
+
+def _built(table: Table, built: Built, *, published: bool = False) -> Step:
+    rows = f"{built.entry.read(TableVersion).rows:,} rows"
     return Step(
         kind="table",
         name=table.name,
-        state="done" if built.done else "up to date",
+        state="done" if built.done or published else "up to date",
         made=built.entry.ref.short,
-        detail=f"{built.entry.read(TableVersion).rows:,} rows",
+        detail=f"{rows}; published online" if published else rows,
         why=built.why,
     )
 

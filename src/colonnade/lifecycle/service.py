@@ -11,7 +11,9 @@ from typing import Final
 
 from colonnade.base.errors import ColonnadeError
 from colonnade.govern.session import Session
-from colonnade.lifecycle import pipeline, retrain
+from colonnade.lifecycle import pipeline, retrain, schedule
+from colonnade.lifecycle.pipeline import Step
+from colonnade.lifecycle.schedule import Retries
 from colonnade.project import Project
 from colonnade.serve.flush import flush
 from colonnade.serve.rollout import Rollout
@@ -20,6 +22,7 @@ from colonnade.serve.supervisor import Options, Supervisor
 TICK_S: Final = 0.2
 IDLE_S: Final = 1.0  # between two looks of a worker that found nothing to do
 FLUSH_EVERY_S: Final = 1.0
+RETRIES: Final = Retries()
 SETTLED_S: Final = 2.0  # a landing file is whole when nobody wrote to it for so long
 
 Say = Callable[[str], None]
@@ -71,8 +74,15 @@ def _reconcile(rollout: Rollout, news: _News) -> None:
             news.say(*change.split(": ", 1))
 
 
-def work(session: Session, project: Project, folder: Path, stopping: Stopping, say: Say) -> None:
-    """Take over what lands and carry out jobs, until `stopping`.
+def work(
+    session: Session,
+    project: Project,
+    folder: Path,
+    stopping: Stopping,
+    say: Say,
+    retries: Retries = RETRIES,
+) -> None:
+    """Take over what lands, do what is due and carry out jobs, until `stopping`.
 
     What fails is said and recorded; files that were refused are looked at again when one of them
     was written anew, or another one waits.
@@ -85,10 +95,15 @@ def work(session: Session, project: Project, folder: Path, stopping: Stopping, s
             waiting = pipeline.arrived(session, project, folder, SETTLED_S)
             if waiting and waiting != refused:
                 refused = waiting
-                for step in pipeline.run(session, project, folder):
-                    say(f"{step.state} {step.kind} {step.made or step.name}: {step.detail}")
+                _tell(pipeline.run(session, project, folder), say)
                 refused = {}
                 busy = True
+        with news.trouble("schedule"):
+            schedule.enqueue(session, project)
+            steps = schedule.work(session, project, folder, retries)
+            _tell(steps or [], say)
+            busy |= steps is not None
+        with news.trouble("jobs"):
             action = retrain.work(session, project, folder)
             if action is not None:
                 say(f"{action.subject}: {action.body['action']}: {action.body['reason']}")
@@ -96,6 +111,11 @@ def work(session: Session, project: Project, folder: Path, stopping: Stopping, s
             session.seal()
         if not busy:
             time.sleep(IDLE_S)
+
+
+def _tell(steps: list[Step], say: Say) -> None:
+    for step in steps:
+        say(f"{step.state} {step.kind} {step.made or step.name}: {step.detail}")
 
 
 class _News:

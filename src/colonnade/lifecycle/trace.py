@@ -32,12 +32,15 @@ from colonnade.serve.flush import rows_digest
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[^@\s]+(@[1-9][0-9]{0,8})?")
+_ROW: Final = re.compile(r"[0-9a-f]{12}-[0-9]+")
 _NAMED: Final = ("table", "model", "deployment", "report", "contract")
 Answer = dict[str, Json]
 
 
 def trace(session: Session, what: str, folder: Path) -> Answer:
-    """Trace a prediction, run, action, entry, ``name@version``, landing file or its digest.
+    """Trace a prediction, run, action, entry, ``name@version``, landing file, digest or row.
+
+    A row is one that was in quarantine, by its id.
 
     Raises:
         NotFoundError: CN-TRACE-001, nothing goes by this name; CN-TRACE-002, a file that was
@@ -49,6 +52,12 @@ def trace(session: Session, what: str, folder: Path) -> Answer:
         return _file(session, digest, _within(folder, path))
     if _SHA256.fullmatch(what):
         return _file(session, what, None)
+    if _ROW.fullmatch(what) and (made := session.made_from(f"row/{what}")):
+        told: list[Json] = [_entry(entry) for entry in made]
+        return {
+            "then": {"row": what, "settled_by": told},
+            "since": forwards(session, f"row/{what}"),
+        }
     if _is_uuid(what):
         found = _by_id(session, what)
         if found is not None:
@@ -285,7 +294,7 @@ def _was(session: Session, name: str | None) -> str:
 def _maker(session: Session, ref: str) -> Entry | None:
     """The entry that made a thing; None for what only has a digest."""
     kind = parse_kind(ref)
-    if kind in ("file", "code"):
+    if kind in ("file", "code", "row"):
         return None
     if kind in ("run", "action"):
         return next(reversed(session.entries(kind=kind, subject=ref)), None)

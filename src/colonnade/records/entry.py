@@ -7,6 +7,7 @@ has its place in the chain: ``hash = SHA-256(canonical JSON of every other field
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +19,9 @@ from colonnade.records.ref import Ref, parse
 
 GENESIS = "0" * 64
 Body = TypeVar("Body")
+# msgspec looks at a record's fields when it first reads one, and meanwhile lets other threads see
+# the half of it: two that read the same record for the first time at once end the process.
+_READING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,8 @@ class Entry:
 
     def read(self, record: type[Body]) -> Body:
         """The body as the record that was appended."""
-        return msgspec.convert(self.body, record)
+        with _READING:
+            return msgspec.convert(self.body, record)
 
 
 def seal(entry: Entry, seq: int, prev_hash: str) -> str:

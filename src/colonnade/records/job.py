@@ -18,6 +18,9 @@ class Job:
         key: what makes two requests the same job.
         wanted_by: the entry in whose transaction it was enqueued.
         fence: grows with each claim; an append with an older fence is refused.
+        attempt: claims that came to no end.
+        not_before: nobody claims it earlier, seconds since 1970.
+        failures: how often it failed in good order and waits to be tried again.
     """
 
     key: str
@@ -30,6 +33,8 @@ class Job:
     lease_until: float = 0.0
     attempt: int = 0
     result: str | None = None
+    not_before: float = 0.0
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)

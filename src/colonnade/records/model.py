@@ -11,6 +11,32 @@ Task = Literal["binary", "multiclass", "regression"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """What a contract says of a feature that comes unchanged from a source; null passes.
+
+    Attributes:
+        contract: the version that says it, ``name@version``.
+        values: the only texts of a category; empty for any.
+    """
+
+    contract: str
+    minimum: float | None = None
+    maximum: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    values: tuple[str, ...] = ()
+
+    def admits(self, value: str | float) -> bool:
+        """Whether a request may say this."""
+        if isinstance(value, str):
+            shortest, longest = self.min_length or 0, self.max_length
+            fits = shortest <= len(value) and (longest is None or len(value) <= longest)
+            return fits and (not self.values or value in self.values)
+        least, most = self.minimum, self.maximum
+        return (least is None or value >= least) and (most is None or value <= most)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
     """One column that the model reads, with what was seen of it in training.
 
@@ -18,6 +44,7 @@ class Feature:
         categories: the known words of a category, in the order of their codes.
         low: smallest value in training; None for a category or an empty column.
         high: largest value in training.
+        admitted: what a request may say of it; None where no contract does.
     """
 
     name: str
@@ -25,6 +52,7 @@ class Feature:
     categories: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+    admitted: Admitted | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -237,7 +237,7 @@ async def _order(reader: asyncio.StreamReader) -> control.Order | None:
 def _open(order: control.Load) -> Predictor:
     """Verify the bundle over the very bytes that came, and let it answer a request."""
     predictor = open_bundle(order.files, order.trusted)
-    row = {feature.name: _typical(feature) for feature in predictor.signature.features}
+    row = {feature.name: _admitted(feature) for feature in predictor.signature.features}
     body = msgspec.json.encode({"rows": [row]})
     for _ in range(WARM_RUNS):
         predictor.predict_rows(predictor.decode(body))
@@ -246,6 +246,14 @@ def _open(order: control.Load) -> Predictor:
 
 def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201 (a worker's own words, beside its metrics)
+
+
+def _admitted(feature: Feature) -> str | float | bool | None:
+    """A typical value, unless its contract has become narrower than the rows of training."""
+    value = _typical(feature)
+    if value is None or feature.admitted is None or feature.admitted.admits(value):
+        return value
+    return None
 
 
 def _typical(feature: Feature) -> str | float | bool | None:

@@ -18,11 +18,17 @@ def columns(frame: pl.DataFrame, names: Sequence[str] | None = None) -> dict[str
     for name in names or frame.columns:
         series = frame[name]
         dtype = series.dtype
-        if dtype in (pl.Date, pl.Datetime):
-            series = series.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
-        if series.dtype.is_numeric() or dtype == pl.Boolean:
-            found[name] = series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        if dtype.is_numeric() or dtype in (pl.Boolean, pl.Date, pl.Datetime):
+            values = frame.select(number(pl.col(name), dtype)).to_series()
+            found[name] = values.fill_null(float("nan")).to_numpy()
         elif dtype in (pl.String, pl.Categorical, pl.Enum):
             counts = series.cast(pl.String).alias("word").value_counts(name="rows")
             found[name] = dict(counts.rows())
     return found
+
+
+def number(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """A column of numbers, flags or times as the numbers that a profile counts."""
+    if dtype in (pl.Date, pl.Datetime):
+        return column.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
+    return column.cast(pl.Float64)

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from operator import add
+from operator import add, sub
 from typing import TypeVar
 
 import numpy as np
@@ -163,6 +163,20 @@ def merge(a: Profile, b: Profile) -> Profile:
     return Profile(
         numbers=_merged(a.numbers, b.numbers, _add_numbers),
         words=_merged(a.words, b.words, _add_words),
+    )
+
+
+def subtract(a: Profile, b: Profile) -> Profile:
+    """The profile of the rows of `a` without those of `b`, which are among them.
+
+    `low` and `high` stay those of `a`: whether a row that is left still has them, the rows say.
+
+    Raises:
+        UsageError: CN-STATS-001 where columns or their frames differ.
+    """
+    return Profile(
+        numbers=_merged(a.numbers, b.numbers, _less_numbers),
+        words=_merged(a.words, b.words, _less_words),
     )
 
 
@@ -324,6 +338,26 @@ def _add_words(a: WordProfile, b: WordProfile) -> WordProfile:
         counts=_added(a.counts, b.counts),
         other=a.other + b.other,
         missing=a.missing + b.missing,
+    )
+
+
+def _less_numbers(a: NumberProfile, b: NumberProfile) -> NumberProfile:
+    return NumberProfile(
+        edges=a.edges,
+        counts=tuple(map(sub, a.counts, b.counts)),
+        sums=tuple(x - y + 0.0 for x, y in zip(a.sums, b.sums, strict=True)),
+        missing=a.missing - b.missing,
+        low=a.low if sum(a.counts) > sum(b.counts) else None,
+        high=a.high if sum(a.counts) > sum(b.counts) else None,
+    )
+
+
+def _less_words(a: WordProfile, b: WordProfile) -> WordProfile:
+    return WordProfile(
+        words=a.words,
+        counts=tuple(map(sub, a.counts, b.counts)),
+        other=a.other - b.other,
+        missing=a.missing - b.missing,
     )
 
 

@@ -16,7 +16,7 @@ from colonnade.store.dialects import Dialect
 from colonnade.store.dialects.postgresql import Postgresql
 from colonnade.store.dialects.sqlite import Sqlite
 
-REVISION: Final = "0001"  # the newest migration; a test holds it to the folder
+REVISION: Final = "0002"  # the newest migration; a test holds it to the folder
 DIALECTS: Final[dict[str, type[Dialect]]] = {"sqlite": Sqlite, "postgresql": Postgresql}
 
 

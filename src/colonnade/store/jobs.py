@@ -37,7 +37,7 @@ class Jobs:
             lease_until=0.0,
             attempt=0,
         )
-        again = {"state": job.state, "attempt": 0}
+        again = {"state": job.state, "attempt": 0, "failures": 0, "not_before": 0.0}
         failed = jobs.c.state == "failed"
         connection.execute(
             insert.on_conflict_do_update(index_elements=["key"], set_=again, where=failed)
@@ -50,7 +50,7 @@ class Jobs:
         """
         now_s = clock.now_s()
         free = sa.or_(
-            jobs.c.state == "waiting",
+            sa.and_(jobs.c.state == "waiting", jobs.c.not_before <= now_s),
             sa.and_(jobs.c.state == "running", jobs.c.lease_until < now_s),
             sa.and_(jobs.c.state == "running", jobs.c.owner.in_(self._gone())),
         )
@@ -111,6 +111,15 @@ class Jobs:
         """
         with self._database.write() as connection:
             self._mine(connection, job, {"state": "waiting", "attempt": job.attempt - 1})
+
+    def retry(self, connection: sa.Connection, job: Job, not_before: float, result: str) -> None:
+        """Let a job that failed in good order wait to be tried again.
+
+        Raises:
+            RefusedError: CN-JOB-001, the job is another owner's by now.
+        """
+        values = {"state": "waiting", "attempt": 0, "failures": job.failures + 1}
+        self._mine(connection, job, {**values, "not_before": not_before, "result": result})
 
     def finish(self, connection: sa.Connection, job: Job, state: JobState, result: str) -> None:
         """Close a job in the transaction that records its result.

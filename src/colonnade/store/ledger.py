@@ -78,6 +78,38 @@ class Ledger:
         query = query.order_by(versions.c.version.desc()).limit(1)
         return next(iter(self._entries(query)), None)
 
+    def last(self, verb: str, subject: Ref) -> Entry | None:
+        """The newest entry with this verb about exactly this subject."""
+        query = (
+            sa.select(entries)
+            .where(entries.c.subject == str(subject), entries.c.verb == verb)
+            .order_by(entries.c.id.desc())
+            .limit(1)
+        )
+        return next(iter(self._entries(query)), None)
+
+    def then(self, ref: Ref, stamp: str) -> Entry | None:
+        """The entry of the version that was the newest at an instant of the wall clock."""
+        query = (
+            sa.select(entries)
+            .join(versions, versions.c.entry == entries.c.id)
+            .where(versions.c.kind == ref.kind, versions.c.name == ref.name)
+            .where(entries.c.at <= stamp)
+            .order_by(versions.c.version.desc())
+            .limit(1)
+        )
+        return next(iter(self._entries(query)), None)
+
+    def versions(self, ref: Ref) -> list[Entry]:
+        """The entries of all versions, the oldest first."""
+        query = (
+            sa.select(entries)
+            .join(versions, versions.c.entry == entries.c.id)
+            .where(versions.c.kind == ref.kind, versions.c.name == ref.name)
+            .order_by(versions.c.version)
+        )
+        return self._entries(query)
+
     def names(self, kind: str) -> list[str]:
         """The names that have a version of this kind."""
         query = sa.select(versions.c.name).where(versions.c.kind == kind).distinct()

@@ -60,6 +60,14 @@ class People:
         with self._database.read() as connection:
             return {row.sha256: row.actor for row in connection.execute(query)}
 
+    def holder(self, sha256: str) -> str | None:
+        """The actor of the key with this digest, if it opens."""
+        query = sa.select(api_keys.c.actor).where(
+            api_keys.c.sha256 == sha256, api_keys.c.revoked_at.is_(None)
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).scalar()
+
     def all(self) -> list[tuple[Actor, list[str]]]:
         """Every actor with the ids of the keys that open."""
         names = sa.select(actors.c.name).order_by(actors.c.name)

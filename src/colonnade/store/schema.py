@@ -97,7 +97,26 @@ jobs = Table(
     Column("lease_until", Float, nullable=False),
     Column("attempt", _NUMBER, nullable=False),
     Column("result", _TEXT),
+    Column("not_before", Float, nullable=False, server_default=text("0")),
+    Column("failures", _NUMBER, nullable=False, server_default=text("0")),
     Index("jobs_by_state", "state", "kind", "wanted_by"),
+)
+
+pushes = Table(  # receipts: a push is acknowledged once, and taken over in this order
+    "pushes",
+    metadata,
+    Column("source", _TEXT, primary_key=True),
+    Column("key", _text(64), primary_key=True),
+    Column("number", _NUMBER, nullable=False),
+    Column("batch", _text(36), nullable=False),
+    Column("actor", _TEXT, nullable=False),
+    Column("sha256", _text(64), nullable=False),
+    Column("file_sha256", _text(64), nullable=False),
+    Column("size_bytes", _NUMBER, nullable=False),
+    Column("rows", _NUMBER, nullable=False),
+    Column("at", _text(27), nullable=False),
+    Column("shape", _TEXT, nullable=False),  # canonical JSON
+    Index("pushes_by_number", "source", "number", unique=True),
 )
 
 metrics = Table(

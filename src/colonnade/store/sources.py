@@ -1,25 +1,31 @@
-"""Landing files: finding, digesting and opening them. CSV, CSV in zip, Parquet."""
+"""Landing files: finding, digesting and opening them. CSV, JSON lines, Excel, Parquet."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import polars as pl
 
-from colonnade.base.errors import UsageError
-from colonnade.records.source import why_unreadable
+from colonnade.base.errors import UnavailableError, UsageError
+from colonnade.records.contract import LogicalType
+from colonnade.records.source import JSON_SUFFIXES, why_unreadable
+from colonnade.store import jsonlines, lines
+from colonnade.store.lines import LineError, Lines
 
 # RuntimeError is how zipfile says that an archive is encrypted or packed in a way it cannot read.
-_BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error, RuntimeError)
-SUFFIXES: Final = (".csv", ".csv.zip", ".parquet")
+_BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error, RuntimeError, gzip.BadGzipFile, EOFError)
+_CSV: Final = (".csv", ".csv.zip", ".csv.gz")
+SUFFIXES: Final = (*_CSV, *JSON_SUFFIXES, ".xlsx", ".parquet")
 _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 MAX_COLUMNS: Final = 2_000  # each is checked by several expressions in one plan
 MAX_UNZIPPED_BYTES: Final = 1 << 30  # what a zip holds is read into memory
@@ -84,7 +90,7 @@ def digest(path: Path) -> str:
 
 
 def open_file(path: Path, missing: Sequence[str]) -> pl.LazyFrame:
-    """The rows of a file; CSV cells stay texts, so that the contract decides what they are.
+    """The rows of a file; CSV and Excel cells stay texts, so that the contract decides.
 
     A column without a name, as R and pandas write the numbers of rows, is called by its place:
     ``column_1``.
@@ -96,31 +102,134 @@ def open_file(path: Path, missing: Sequence[str]) -> pl.LazyFrame:
     Raises:
         UsageError: CN-SOURCE-003, the file cannot be read as what its name says; CN-SOURCE-004,
             another sign than the comma separates its columns.
+        UnavailableError: CN-SOURCE-005, what reads this format is not installed.
     """
-    check_format(path)
-    try:
-        if path.name.endswith(".parquet"):
+    suffix = check_format(path)
+    with _reading(path):
+        if suffix == ".parquet":
             frame = pl.scan_parquet(path, glob=False)
+        elif suffix in JSON_SUFFIXES:
+            with _opened(path) as file:
+                frame = jsonlines.guess(file)
+        elif suffix == ".xlsx":
+            frame = _sheet(path, missing)
         else:
-            bytes_of = _csv(path)
-            _check_header(path, _header(bytes_of))
-            frame = pl.scan_csv(
-                bytes_of,
-                glob=False,  # a name with [ or * is a name
-                infer_schema=False,
-                null_values=list(missing),
-                raise_if_empty=True,
+            frame = _table(path, _bytes_of(path), missing)
+        return _named(frame)
+
+
+def open_lines(
+    path: Path, missing: Sequence[str], types: Mapping[str, LogicalType]
+) -> Lines | None:
+    """A file as far as it can be read, and the lines of it that cannot; None for binary formats.
+
+    Args:
+        path: the file.
+        missing: texts that stand for a missing value, beside the empty one.
+        types: column -> type, which a member of a JSON object must have; none: what each has.
+
+    Raises:
+        UsageError: CN-SOURCE-003, the file cannot be read line by line; CN-SOURCE-004.
+    """
+    suffix = check_format(path)
+    if suffix not in (*_CSV, *JSON_SUFFIXES):
+        return None
+    with _reading(path), _opened(path) as file:
+        if suffix in JSON_SUFFIXES:
+            found = jsonlines.read(file, types)
+            return Lines(_named(found.rows), found.places, found.spoiled)
+        if path.stat().st_size > MAX_UNZIPPED_BYTES:
+            raise LineError(
+                f"it is damaged and larger than {MAX_UNZIPPED_BYTES:,} bytes, up to which the "
+                "damaged lines are told from the others"
             )
-        columns = frame.collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError, *_BAD_ZIP) as error:
+        kept, places, bad = lines.split(file)
+        frame = _named(_table(path, kept, missing))
+        return Lines(frame, pl.Series(places, dtype=pl.Int64), lines.spoiled(bad))
+
+
+def is_ragged(path: Path, columns: int, rows: int) -> bool:
+    """Whether a row of a CSV has fewer cells than columns, which the engine fills up silently.
+
+    Args:
+        path: the file.
+        columns: that its first line names.
+        rows: that the engine read from it.
+
+    Raises:
+        UsageError: CN-SOURCE-003, it cannot be read.
+    """
+    if check_format(path) not in _CSV or columns == 1:
+        return False
+    with _reading(path), _opened(path) as file:
+        return lines.is_ragged(file, columns, rows)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError, ValueError, *_BAD_ZIP) as error:
         raise _unreadable(path, why_unreadable(error)) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    bytes_of = _bytes_of(path)
+    if isinstance(bytes_of, io.BytesIO):
+        yield bytes_of
+    else:
+        with bytes_of.open("rb") as file:
+            yield file
+
+
+def _table(path: Path, bytes_of: Path | io.BytesIO, missing: Sequence[str]) -> pl.LazyFrame:
+    _check_lengths(bytes_of)
+    _check_header(path, _header(bytes_of))
+    return pl.scan_csv(
+        bytes_of,
+        glob=False,  # a name with [ or * is a name
+        infer_schema=False,
+        null_values=list(missing),
+        raise_if_empty=True,
+    )
+
+
+def _sheet(path: Path, missing: Sequence[str]) -> pl.LazyFrame:
+    try:
+        from colonnade.store import excel  # noqa: PLC0415 (an extra: only who has a workbook)
+    except ModuleNotFoundError as error:
+        raise UnavailableError(
+            "CN-SOURCE-005",
+            f"{path.name} is an Excel workbook, and what reads it is not installed",
+            "install it: pip install 'colonnade[excel]'; or save the sheet as a CSV",
+        ) from error
+    cells = excel.read(path, MAX_UNZIPPED_BYTES)
+    if not cells.height:
+        raise LineError("its first sheet is empty, expected a line with the names of the columns")
+    names = [name or "" for name in cells.row(0)]
+    _check_header(path, names)
+    rows = cells[1:].rename(dict(zip(cells.columns, names, strict=True)))
+    text = pl.all()
+    return rows.lazy().select(pl.when(~text.is_in([*missing, ""])).then(text))
+
+
+def _named(frame: pl.LazyFrame) -> pl.LazyFrame:
+    columns = frame.collect_schema().names()
     if len(columns) > MAX_COLUMNS:
-        raise _unreadable(
-            path, f"it has {len(columns):,} columns, expected {MAX_COLUMNS:,} at most"
-        )
+        raise LineError(f"it has {len(columns):,} columns, expected {MAX_COLUMNS:,} at most")
     if "" in columns:
         frame = frame.rename({"": f"column_{columns.index('') + 1}"})
     return frame
+
+
+def _check_lengths(bytes_of: Path | io.BytesIO) -> None:
+    if isinstance(bytes_of, io.BytesIO):
+        lines.check_lengths(bytes_of)
+        bytes_of.seek(0)
+    else:
+        with bytes_of.open("rb") as file:
+            lines.check_lengths(file)
 
 
 def _check_separator(path: Path, names: Sequence[str]) -> None:
@@ -161,11 +270,13 @@ def _unreadable(path: Path, why: str) -> UsageError:
     return UsageError(
         "CN-SOURCE-003",
         f"{path.name} cannot be read: {why}",
-        "mend the file (a CSV in UTF-8 with commas, or Parquet) and run again",
+        "mend the file (a CSV in UTF-8 with commas, JSON lines, or Parquet) and run again",
     )
 
 
-def _csv(path: Path) -> Path | io.BytesIO:
+def _bytes_of(path: Path) -> Path | io.BytesIO:
+    if path.name.endswith(".gz"):
+        return _unpacked(path)
     if not path.name.endswith(".zip"):
         return path
     with zipfile.ZipFile(path) as archive:
@@ -184,3 +295,16 @@ def _csv(path: Path) -> Path | io.BytesIO:
                 "unzip it: a CSV that is no zip may be larger than the memory",
             )
         return io.BytesIO(archive.read(inside[0]))
+
+
+def _unpacked(path: Path) -> io.BytesIO:
+    """What a gzip holds; how much it is shows only as it is read."""
+    with gzip.open(path) as file:
+        found = file.read(MAX_UNZIPPED_BYTES + 1)
+    if len(found) > MAX_UNZIPPED_BYTES:
+        raise UsageError(
+            "CN-SOURCE-003",
+            f"{path.name} holds more than {MAX_UNZIPPED_BYTES:,} bytes, expected that at most",
+            "unpack it: a file that is not packed may be larger than the memory",
+        )
+    return io.BytesIO(found)

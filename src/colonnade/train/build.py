@@ -6,8 +6,8 @@ newest part judges, the earlier part is learnt from; no row is in both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Final
 
@@ -22,9 +22,18 @@ from colonnade.govern.session import Session
 from colonnade.project import Model
 from colonnade.records import canonical
 from colonnade.records.entry import Entry
-from colonnade.records.model import Feature, FeatureKind, Field, FieldKind, Signature, Task
+from colonnade.records.model import (
+    Admitted,
+    Feature,
+    FeatureKind,
+    Field,
+    FieldKind,
+    Signature,
+    Task,
+)
 from colonnade.records.run import Split
 from colonnade.records.table import TableVersion
+from colonnade.train.admit import admitted
 
 MIN_ROWS: Final = 20
 MAX_CLASSES: Final = 20
@@ -65,11 +74,16 @@ class TrainingSet:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The labelled rows of a table version in their order, with key and time columns."""
+    """The labelled rows of a table version in their order, with key and time columns.
+
+    Attributes:
+        admitted: what contracts say of its columns.
+    """
 
     rows: pl.DataFrame
     key: tuple[Field, ...]
     time: str | None
+    admitted: Mapping[str, Admitted] = field(default_factory=dict)
 
 
 def snapshot(session: Session, model: Model, table: Entry, also: Sequence[str] = ()) -> Snapshot:
@@ -117,7 +131,7 @@ def snapshot(session: Session, model: Model, table: Entry, also: Sequence[str] =
             "wait for labels, or widen the table",
         )
     key = tuple(Field(name=name, kind=_field_kind(name, rows[name].dtype)) for name in version.key)
-    return Snapshot(rows, key, version.time)
+    return Snapshot(rows, key, version.time, admitted(session, table, rows))
 
 
 def split(found: Snapshot, holdout: float, seed: int, seen_until: str | None) -> Split:
@@ -203,7 +217,10 @@ def signature(found: Snapshot, rows: pl.DataFrame, model: Model) -> Signature:
     """
     task, classes = _task(found.rows[model.label], model)
     return Signature(
-        features=tuple(_feature(rows[name], model) for name in model.features),
+        features=tuple(
+            replace(_feature(rows[name], model), admitted=found.admitted.get(name))
+            for name in model.features
+        ),
         task=task,
         key=found.key,
         time=found.time,

@@ -7,7 +7,7 @@ short overload into a long one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 
 from colonnade.web.auth import Headers
@@ -74,6 +74,25 @@ class Gate:
             return _part(message, 0, self.limits.body_bytes)
         return await self._rest(message, receive, expected)
 
+    async def parts(self, headers: Headers, receive: Receive) -> AsyncIterator[bytes]:
+        """The body of a request part by part, for what is too large to be held in memory.
+
+        Raises:
+            HttpError: as `body` does, but for the memory of all.
+        """
+        self._expected(headers)
+        size, more = 0, True
+        while more:
+            try:
+                async with asyncio.timeout(self.limits.body_s):  # silence, not the whole body
+                    message = await receive()
+            except TimeoutError:
+                raise _too_slow(self.limits.body_s) from None
+            part = _part(message, size, self.limits.body_bytes)
+            size += len(part)
+            more = bool(message.get("more_body"))
+            yield part
+
     def _expected(self, headers: Headers) -> int:
         length = headers.get(b"content-length")
         if length is not None:
@@ -94,13 +113,7 @@ class Gate:
             async with asyncio.timeout(self.limits.body_s):
                 return await self._join(message, receive)
         except TimeoutError:
-            raise HttpError(
-                408,
-                "CN-HTTP-006",
-                f"the body did not arrive within {self.limits.body_s:g} s",
-                "send it faster, or in smaller requests",
-                headers=(CLOSE,),
-            ) from None
+            raise _too_slow(self.limits.body_s) from None
         finally:
             self._receiving_bytes -= expected
 
@@ -136,6 +149,16 @@ def _part(message: Message, size: int, limit: int) -> bytes:
     if size + len(part) > limit:
         raise _too_large(limit)
     return part
+
+
+def _too_slow(within_s: float) -> HttpError:
+    return HttpError(
+        408,
+        "CN-HTTP-006",
+        f"the body did not arrive within {within_s:g} s",
+        "send it faster, or in smaller requests",
+        headers=(CLOSE,),
+    )
 
 
 def _too_large(limit: int) -> HttpError:
