@@ -216,7 +216,7 @@ def _module_name(root: Path) -> str:
 
 def _loaded_roots() -> list[Path]:
     files = [
-        _file_of(module) for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)
+        _file_of(module) for name, module in sys.modules.copy().items() if name.startswith(_PREFIX)
     ]
     return [file.parent for file in files if file is not None]
 
@@ -225,7 +225,7 @@ def _imported(root: Path) -> dict[str, ModuleType]:
     """What the process's names stand for right now, of the project in `root`."""
     return {
         name: module
-        for name, module in list(sys.modules.items())
+        for name, module in sys.modules.copy().items()
         if not name.startswith(_PREFIX)
         and (place := _file_of(module) or _folder_of(module)) is not None
         and is_local(place, root)
