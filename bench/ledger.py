@@ -70,7 +70,7 @@ def _measure(kind: str, folder: Path, each: int) -> tuple[float, float, float]:
     url = f"sqlite:///{folder / 'meta.db'}" if kind == "sqlite" else server().create()
     keys.make(folder / "root.key")
     stores = _open(url, folder)
-    access.first_start(stores)
+    access.first_start(stores, "bench")
     before = stores.sealer.seal()
     sealed_s, waits_s = _run(url, str(folder), each, _write_entries, sealing=(url, str(folder)))
     verdict = audit.verify(stores.database, stores.keys.public(), folder / "heads")
