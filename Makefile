@@ -35,9 +35,9 @@ test: $(READY)  ## every test that a green build means
 
 tools:  ## programs that tests use beside Python's packages (needs root)
 	@command -v strace >/dev/null && command -v cc >/dev/null \
-	    && ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
+	    && ls /usr/lib/postgresql/*/bin/postgres /usr/sbin/mariadbd >/dev/null 2>&1 \
 	    || { apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet \
-	    --no-install-recommends strace gcc libc6-dev postgresql; }
+	    --no-install-recommends strace gcc libc6-dev postgresql mariadb-server-core mariadb-client-core; }
 
 crash-walk: $(READY)  ## kill every command at every point at which it changes the disk
 	COLONNADE_WALK=all $(BIN)/pytest -rA tests/acceptance/test_crash_walk.py

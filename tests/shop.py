@@ -1,24 +1,23 @@
 """A real database of somebody else, with a table of orders.
 
-SQLite and PostgreSQL always; MySQL or MariaDB where ``COLONNADE_TEST_MYSQL`` is the address of a
-database that the tests may use up.
+SQLite, PostgreSQL or MariaDB, each a server that the tests start.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
+import pymysql
 from sqlalchemy import make_url
 
+from tests import mariadb
 from tests.postgresql import server
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
-MYSQL = os.environ.get("COLONNADE_TEST_MYSQL")
-KINDS = ("sqlite", "postgresql", *(["mysql"] if MYSQL else []))
+KINDS = ("sqlite", "postgresql", "mysql")
 _TIMES = {"sqlite": "TEXT", "postgresql": "TIMESTAMPTZ", "mysql": "DATETIME(6)"}
 
 
@@ -64,9 +63,7 @@ class Shop:
         self._close()
 
     def _mysql(self) -> None:
-        import pymysql  # noqa: PLC0415 (an extra)
-
-        self.url = str(MYSQL)
+        self.url = mariadb.server().create()
         url = make_url(self.url)
         connection = pymysql.connect(
             host=url.host, port=url.port or 3306, user=url.username, password=url.password or "",

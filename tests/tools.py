@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 _HERE = Path(__file__).parent
-_FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)  # Debian's, not in PATH
+# Debian's, not in everybody's PATH.
+_FOLDERS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), Path("/usr/sbin")]
 
 
 def needed(program: str, how: str) -> str:

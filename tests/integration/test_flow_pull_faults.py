@@ -25,9 +25,10 @@ from colonnade.data.ingest import Ingested, ingest
 from colonnade.project import Project
 from colonnade.records.ref import Ref
 from colonnade.wiring import open_workspace
+from tests import mariadb
 from tests.postgresql import server
 from tests.projects import empty
-from tests.shop import KINDS, MYSQL, Shop
+from tests.shop import KINDS, Shop
 
 BOUND = """\
 schema:
@@ -305,9 +306,8 @@ def test_a_wrong_password_is_said_without_it(folder, monkeypatch, guest):
     assert "geheim" not in str(wrong)
 
 
-@pytest.mark.skipif(not MYSQL, reason="COLONNADE_TEST_MYSQL names no database")
 def test_a_password_that_mysql_refuses_is_said_without_it(folder, monkeypatch):
-    url = make_url(MYSQL).set(password="wrong-0815")
+    url = make_url(mariadb.server().create()).set(password="wrong-0815")
     monkeypatch.setenv("SHOP", url.render_as_string(hide_password=False))
     error = refused(folder)
     assert error.code == "CN-PULL-005"
@@ -325,7 +325,6 @@ MYSQL_TYPES = {
 }  # fmt: skip
 
 
-@pytest.mark.skipif(not MYSQL, reason="COLONNADE_TEST_MYSQL names no database")
 @pytest.mark.parametrize("kind", MYSQL_TYPES)
 def test_a_type_of_mysql_is_taken_exactly_or_refused_by_name(folder, monkeypatch, tmp_path, kind):
     shop = Shop("mysql", tmp_path)
