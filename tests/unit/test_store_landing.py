@@ -76,3 +76,13 @@ def test_a_file_is_kept_only_with_its_note(landing):
     landing.clear("orders")
     landing.clear("orders")
     assert landing.kept("orders", "1.parquet") is None
+
+
+def test_what_was_pushed_to_the_source_before_is_left(landing):
+    with landing.sheet("orders", "1.parquet") as sheet:
+        sheet.add(ROWS)
+    landing.keep(sheet.path, {"rows": 1})
+    pushed = landing.folder("orders") / "01a20ccd-48b4-7a14-8668-4fc3b3d232b3.parquet"
+    pushed.write_bytes(b"rows")
+    landing.clear("orders")
+    assert list(landing.folder("orders").iterdir()) == [pushed]

@@ -67,11 +67,11 @@ def decode(data: bytes) -> Manifest:
         RefusedError: CN-BUNDLE-002, not a manifest, or it holds more than we can read.
     """
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
-        canonical = encode(manifest)
+        manifest = canonical.read_json(data, Manifest)
+        written = encode(manifest)
     except (ValueError, RecursionError, UsageError) as error:
         raise _unreadable(MANIFEST, str(error)) from error
-    if canonical != data:
+    if written != data:
         raise _unreadable(MANIFEST, "it has fields that this version does not know, or other bytes")
     return manifest
 
@@ -147,7 +147,7 @@ def _part(files: Mapping[str, bytes], name: str) -> bytes:
 def _check_signature(data: bytes, note: bytes, trusted: Mapping[str, bytes]) -> None:
     """Check that a trusted key signed exactly these bytes of the manifest."""
     try:
-        seal_ = msgspec.json.decode(note, type=_Seal)
+        seal_ = canonical.read_json(note, _Seal)
         signature = bytes.fromhex(seal_.signature)
     except (ValueError, RecursionError) as error:
         raise _unreadable(SEAL, str(error)) from error

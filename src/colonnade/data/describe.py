@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from colonnade.data.summary import read_profile
 from colonnade.govern.session import Session
+from colonnade.records import canonical
+from colonnade.records.canonical import Json
 from colonnade.records.entry import Entry
 from colonnade.records.table import TableVersion
 from colonnade.stats import distance, frame, profile
@@ -230,5 +231,5 @@ def _value(dtype: str, number: float | None) -> Value:
 def _quality(session: Session, version: TableVersion) -> Quality | None:
     if version.report is None:
         return None
-    found: Mapping[str, object] = json.loads(session.blob(version.report))
-    return msgspec.convert({name: found[name] for name in Quality.__slots__}, Quality)
+    found: Mapping[str, Json] = json.loads(session.blob(version.report))
+    return canonical.read({name: found[name] for name in Quality.__slots__}, Quality)

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-import msgspec
 import polars as pl
 
 from colonnade.base.errors import NotFoundError, UsageError
@@ -104,7 +103,7 @@ def plan(
 
 def _by_rows(session: Session, table: Table, key: StepKey, old: TableVersion) -> Plan:
     """The rows that the first input got, where nothing else changed."""
-    earlier = msgspec.convert(old.step_parts, StepKey)
+    earlier = canonical.read(old.step_parts, StepKey)
     first = table.inputs[0]
     same = replace(earlier, inputs={**earlier.inputs, first: key.inputs.get(first, "")})
     reasons = tuple(why(earlier, key))
@@ -290,10 +289,10 @@ def _is_wanted(label: str, bounds: tuple[str, str] | None) -> bool:
 def _made(old: TableVersion | None) -> Made | None:
     if old is None or "labels" not in old.cursor:
         return None
-    return msgspec.convert(old.cursor, Made)
+    return canonical.read(old.cursor, Made)
 
 
 def _earlier(before: TableVersion | None) -> StepKey | None:
     if before is None or not before.step_parts:
         return None
-    return msgspec.convert(before.step_parts, StepKey)
+    return canonical.read(before.step_parts, StepKey)

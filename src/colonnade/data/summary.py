@@ -13,6 +13,7 @@ import msgspec
 import polars as pl
 
 from colonnade.govern.session import Session
+from colonnade.records import canonical
 from colonnade.records.entry import Entry
 from colonnade.records.table import TableVersion
 from colonnade.stats import frame, profile
@@ -104,4 +105,4 @@ def _at_risk(earlier: Profile, old: Profile, new: Profile) -> Iterator[_Extreme]
 def read_profile(session: Session, entry: Entry) -> Profile | None:
     """The profile of a version, None where it has none."""
     digest = entry.read(TableVersion).profile
-    return None if digest is None else msgspec.json.decode(session.blob(digest), type=Profile)
+    return None if digest is None else canonical.read_json(session.blob(digest), Profile)

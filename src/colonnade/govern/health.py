@@ -10,12 +10,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import sqlalchemy as sa
 
 from colonnade.base import clock, ids
 from colonnade.base.errors import ColonnadeError
 from colonnade.govern import probe
+from colonnade.records import canonical
 from colonnade.records.entry import Head
 from colonnade.records.finding import Finding
 from colonnade.store import database, process
@@ -240,7 +240,7 @@ def _known(connection: sa.Connection) -> Known:
 
 
 def _head(text: str) -> Head:
-    return msgspec.json.decode(text, type=Head)
+    return canonical.read_json(text, Head)
 
 
 def _ok(check: str, found: str) -> Finding:

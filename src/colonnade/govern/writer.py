@@ -404,6 +404,6 @@ def _acquire(stores: Stores, name: str) -> Lease:
 
 def _read_draft(text: str | None) -> _Draft | None:
     try:
-        return None if text is None else msgspec.convert(canonical.decode(text), _Draft)
+        return None if text is None else canonical.read(canonical.decode(text), _Draft)
     except (msgspec.MsgspecError, ValueError):  # another program's metadata under our name
         return None

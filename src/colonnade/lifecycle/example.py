@@ -6,13 +6,12 @@ which no word and no edge stands for fewer than ten of them.
 
 from __future__ import annotations
 
-import msgspec
-
 from colonnade.bundle.manifest import PROFILE
 from colonnade.govern.models import open_version
 from colonnade.govern.session import Session
 from colonnade.lifecycle import promote
 from colonnade.lifecycle.starter import typical
+from colonnade.records import canonical
 from colonnade.records.model import Feature, ModelVersion
 from colonnade.records.outline import Value
 from colonnade.stats.profile import NumberProfile, Profile
@@ -30,7 +29,7 @@ def example(session: Session, endpoint: str) -> dict[str, Value | None] | None:
         return None
     features = open_version(session, champion).signature.features
     data = session.blob(champion.read(ModelVersion).files[PROFILE])
-    seen = msgspec.json.decode(data, type=Reference).profile
+    seen = canonical.read_json(data, Reference).profile
     row = {feature.name: _value(feature, seen) for feature in features}
     return {
         feature.name: None if _is_refused(feature, row[feature.name]) else row[feature.name]

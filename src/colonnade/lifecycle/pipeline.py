@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from colonnade.base import clock
 from colonnade.base.errors import NotFoundError, UsageError
 from colonnade.base.text import closest
@@ -21,6 +19,7 @@ from colonnade.data.transform import Built, transform
 from colonnade.govern.session import Session
 from colonnade.lifecycle import promote
 from colonnade.project import Model, Project, Source, Table
+from colonnade.records import canonical
 from colonnade.records.deployment import Deployment
 from colonnade.records.entry import Entry
 from colonnade.records.model import ModelVersion
@@ -327,7 +326,7 @@ def _left(session: Session, model: Model, folder: Path, champion: Entry, trigger
         kind="run", verb="start", subject=f"run/{champion.read(ModelVersion).run}"
     )[0]
     now = fit.key_of(model, folder, table)
-    before = msgspec.convert(start.read(Run).step_parts, StepKey)
+    before = canonical.read(start.read(Run).step_parts, StepKey)
     changes = tuple(why(replace(before, inputs=now.inputs), now))
     detail = f"its endpoint fits it again when {trigger}"
     if changes:

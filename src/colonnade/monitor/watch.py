@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -189,7 +188,7 @@ def _drift(
     files = entry.read(ModelVersion).files
     if "profile.json" not in files:
         return {}, (), None
-    reference = msgspec.json.decode(session.blob(files["profile.json"]), type=Reference)
+    reference = canonical.read_json(session.blob(files["profile.json"]), Reference)
     names = [f.name for f in signature.features if FEATURE + f.name in rows.columns]
     verdicts = [
         drift.compare(
@@ -227,4 +226,4 @@ def _summary(name: str, verdicts: Sequence[Sequence[ColumnDrift]]) -> Json:
 def _manifest(session: Session, version: str) -> Manifest:
     entry = session.version(parse(f"model/{version}"))
     data = session.blob(entry.read(ModelVersion).files["manifest.json"])
-    return msgspec.json.decode(data, type=Manifest)
+    return canonical.read_json(data, Manifest)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+import threading
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 import rfc8785
@@ -19,6 +20,10 @@ else:
 
 _EXACT: Final = 2**53  # from here on a JSON number is a double and no integer (RFC 8785)
 _LONG: Final = re.compile(rb"[0-9]{16}")
+# msgspec looks at a record's fields when it first reads one, and meanwhile lets other threads see
+# the half of it: two that read the same record for the first time at once end the process.
+_READING: Final = threading.Lock()
+_Record = TypeVar("_Record")
 
 
 def plain(value: object) -> Json:
@@ -62,6 +67,26 @@ def decode(text: str | bytes) -> Json:
     if _LONG.search(data) is None:
         return cast("Json", msgspec.json.decode(data))
     return cast("Json", json.loads(data, parse_int=number))
+
+
+def read(values: Json, record: type[_Record]) -> _Record:
+    """JSON values as a record.
+
+    Raises:
+        msgspec.ValidationError: they are none.
+    """
+    with _READING:
+        return msgspec.convert(values, record)
+
+
+def read_json(data: str | bytes, record: type[_Record]) -> _Record:
+    """A JSON text as a record.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    with _READING:
+        return msgspec.json.decode(data, type=record)
 
 
 def number(digits: str) -> int | float:

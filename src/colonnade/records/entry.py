@@ -7,11 +7,8 @@ has its place in the chain: ``hash = SHA-256(canonical JSON of every other field
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TypeVar
-
-import msgspec
 
 from colonnade.records import canonical
 from colonnade.records.canonical import Json
@@ -19,9 +16,6 @@ from colonnade.records.ref import Ref, parse
 
 GENESIS = "0" * 64
 Body = TypeVar("Body")
-# msgspec looks at a record's fields when it first reads one, and meanwhile lets other threads see
-# the half of it: two that read the same record for the first time at once end the process.
-_READING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +49,7 @@ class Entry:
 
     def read(self, record: type[Body]) -> Body:
         """The body as the record that was appended."""
-        with _READING:
-            return msgspec.convert(self.body, record)
+        return canonical.read(self.body, record)
 
 
 def seal(entry: Entry, seq: int, prev_hash: str) -> str:

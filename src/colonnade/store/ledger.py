@@ -173,7 +173,7 @@ class Ledger:
         """The signed heads, oldest first."""
         with self._database.read() as connection:
             texts = connection.execute(sa.select(heads.c.head).order_by(heads.c.last)).scalars()
-            return [msgspec.json.decode(text, type=Head) for text in texts]
+            return [canonical.read_json(text, Head) for text in texts]
 
     def _entries(self, query: sa.Select[Any]) -> list[Entry]:
         with self._database.read() as connection:

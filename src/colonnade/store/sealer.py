@@ -187,7 +187,7 @@ def _mend(file: BinaryIO) -> int:
     whole, newline, torn = file.read().rpartition(b"\n")
     if not newline and not torn.startswith(_HEAD[: len(torn)]):
         raise OSError(errno.EEXIST, "it holds something else than heads")
-    last = msgspec.json.decode(whole.rpartition(b"\n")[2], type=Head).last if newline else 0
+    last = canonical.read_json(whole.rpartition(b"\n")[2], Head).last if newline else 0
     file.truncate(size - len(torn))
     return last
 

@@ -8,9 +8,11 @@ on the same bytes are taken over again after a kill, so that what was written of
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
@@ -19,7 +21,9 @@ from colonnade.records import canonical
 from colonnade.records.canonical import Json
 from colonnade.store import durable
 
-_ROWS = 100_000  # in a row group: what is in memory at a time
+_ROWS: Final = 100_000  # in a row group: what is in memory at a time
+_NOTE: Final = ".json"
+_NUMBERED: Final = re.compile(r"\.?[0-9]+\.")  # a slice, its note, and the parts of both
 
 
 class Sheet:
@@ -93,10 +97,13 @@ class Landing:
         return path, canonical.decode(_note(path).read_bytes())
 
     def clear(self, source: str) -> None:
-        """Remove all files of a source: a table version holds their rows, or none ever will."""
+        """Remove what was asked for: a table version holds its rows, or none ever will.
+
+        Pushes that wait are left: the source may have been one that was pushed to.
+        """
         folder = self._root / source
-        if folder.is_dir():
-            for path in folder.iterdir():
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if _NUMBERED.match(path.name):
                 path.unlink(missing_ok=True)
 
 
@@ -114,9 +121,6 @@ def _writing(path: Path) -> Iterator[None]:
 def read_frame(data: bytes) -> pl.DataFrame:
     """A frame that was written as Parquet."""
     return pl.read_parquet(io.BytesIO(data))
-
-
-_NOTE = ".json"
 
 
 def _note(path: Path) -> Path:
