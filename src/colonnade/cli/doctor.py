@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from colonnade.cli import render
-from colonnade.cli.render import json_option
+from colonnade.cli.render import folder_option, json_option
 from colonnade.lifecycle.doctor import examine
 from colonnade.records.finding import Finding
 from colonnade.wiring import places
@@ -16,14 +16,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red", "untried": "br
 
 
 @click.command()
-@click.option(
-    "--project",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    envvar="COLONNADE_FOLDER",
-    help="Folder of a project, or where one is to be; default: this one.",
-)
+@folder_option("Folder of a project, or where one is to be; default: this one.")
 @json_option
 def doctor(folder: Path, as_json: bool) -> int:
     """Say what would break: file system, locks, SQLite, disk, clock, keys, ledger, spool, port.

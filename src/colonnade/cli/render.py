@@ -27,19 +27,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def folder_option(text: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The option ``--project``, with its line of help."""
+    kind = click.Path(path_type=Path, file_okay=False)
+    return click.option(
+        "--project", "folder", type=kind, default=Path(), envvar="COLONNADE_FOLDER", help=text
+    )
+
+
 def project_command(
     function: Callable[Concatenate[Workspace, P], R],
 ) -> Callable[P, R]:
     """Give a command the opened project of ``--project`` (default: this folder)."""
 
-    @click.option(
-        "--project",
-        "folder",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path(),
-        envvar="COLONNADE_FOLDER",
-        help="Folder of the project; default: this one.",
-    )
+    @folder_option("Folder of the project; default: this one.")
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> R:
         folder = kwargs.pop("folder")
