@@ -306,6 +306,8 @@ def places(folder: Path) -> Places:
         spool=folder / STATE / "spool",
         host=settings.serving.host,
         port=settings.serving.port,
+        server_host=settings.server.host,
+        server_port=settings.server.port,
     )
 
 

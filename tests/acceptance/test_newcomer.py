@@ -69,6 +69,7 @@ def shell(tmp_path: Path, port: int):
         "HOME": str(tmp_path / "home"),
         "PATH": f"{binaries}:{os.environ['PATH']}",
         "COLONNADE_SERVING__PORT": str(port),
+        "COLONNADE_SERVER__PORT": "0",  # 8400 may be somebody's
     }
     (tmp_path / "work").mkdir()
 

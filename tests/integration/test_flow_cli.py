@@ -120,7 +120,8 @@ def words(folder: Path) -> dict[tuple[str, ...], list[str]]:
 
 @pytest.mark.timeout(300)  # twice every command, each on a copy of its own
 def test_every_command_that_ends_answers_people_and_programs(folder, capsys, monkeypatch):
-    monkeypatch.setenv("COLONNADE_SERVING__PORT", "0")  # doctor tries to bind it
+    monkeypatch.setenv("COLONNADE_SERVING__PORT", "0")  # doctor tries to bind them
+    monkeypatch.setenv("COLONNADE_SERVER__PORT", "0")
     asked = words(folder)
     endless = {("up",), ("server",), ("serve",), ("worker",)}
     assert {*asked, ("init",), *endless} == {*leaves(group)}

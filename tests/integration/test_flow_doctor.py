@@ -40,6 +40,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def free_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLONNADE_SERVING__PORT", "0")
+    monkeypatch.setenv("COLONNADE_SERVER__PORT", "0")
 
 
 def examined(folder: Path) -> dict[str, Finding]:
@@ -73,7 +74,8 @@ def test_a_whole_project_is_good_and_left_as_it_was(folder):
     assert {f.state for f in found.values()} <= {"ok", "warning"}  # this machine may be small
     assert {
         "python", "packages", "cores", "memory", "file system", "files", "locks", "sqlite", "disk",
-        "settings", "database", "heads", "key file", "clock", "leases", "spool", "port", "project",
+        "settings", "database", "heads", "key file", "clock", "leases", "spool", "port",
+        "server port", "project",
     } == set(found)  # fmt: skip
     for check in ("settings", "database", "heads", "key file", "clock", "spool", "project"):
         assert found[check].state == "ok", found[check]
@@ -260,6 +262,18 @@ def test_a_port_that_our_own_server_holds_is_no_trouble(folder):
         served.communicate(timeout=60)
 
 
+def test_a_control_server_has_a_port_of_its_own(folder):
+    served = process(folder, "server", "--port", "0")
+    try:
+        number = int(served.stdout.readline().rsplit(":", 1)[1])
+        finding = doctor.port("127.0.0.1", number, "server")
+        assert (finding.check, finding.state) == ("server port", "warning")
+        assert "server.port" in finding.fix
+    finally:
+        served.terminate()
+        served.communicate(timeout=60)
+
+
 @file_only
 def test_the_command_ends_with_1_when_something_would_break(folder, capsys):
     assert run(["doctor", "--project", str(folder)]) == 0
@@ -271,7 +285,7 @@ def test_the_command_ends_with_1_when_something_would_break(folder, capsys):
     told = capsys.readouterr()
     assert "problem  project" in told.out
     assert "fix: " in told.out
-    assert "1 of 18 would break" in told.err
+    assert "1 of 19 would break" in told.err
     assert run(["doctor", "--json", "--project", str(folder)]) == 1
     body = answered(capsys.readouterr().out)
     assert json.dumps(body).count('"problem"') == 1

@@ -11,11 +11,16 @@ import stat
 import threading
 from pathlib import Path
 
+import dataframely as dy
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from colonnade.base.errors import NotFoundError
+from colonnade.bundle.request import RequestError
+from colonnade.data.receive import Sent, receive
+from colonnade.project import Project
+from colonnade.records.source import Push
 from colonnade.wiring import open_workspace
 from tests.projects import carry_out, until
 from tests.pushed import ARROW, ROWS, Server, arrow, body, event, pushed, table
@@ -397,3 +402,22 @@ def test_the_push_is_in_the_ledger_with_who_pushed_and_no_key(server):
     with open_workspace(server.folder) as workspace:
         made = workspace.session("test").made_from(answer["file"])
         assert [entry.kind for entry in made] == ["source", "table"]
+
+
+def test_a_contract_that_is_a_class_is_the_shape_of_the_first_push(session, tmp_path):
+    class Events(dy.Schema):
+        event_id = dy.Int64()
+        kind = dy.String()
+
+    source = Project("p").source("events", Push(), contract=Events)
+
+    def push(row):
+        with session.inbox("write", "events").incoming() as path:
+            path.write_text(json.dumps({"rows": [row]}))
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            sent = Sent(path=path, media_type="application/json", sha256=digest, key=None)
+            return receive(session, source, tmp_path, sent)
+
+    with pytest.raises(RequestError, match="CN-PUSH-002"):
+        push({"event_id": "one", "kind": "a"})
+    assert push({"event_id": 1, "kind": "a"}).rows == 1

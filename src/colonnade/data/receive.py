@@ -20,7 +20,7 @@ from colonnade.base import disk, ids
 from colonnade.base.errors import NotFoundError, UsageError, VerdictError
 from colonnade.base.text import closest
 from colonnade.bundle.request import Problem, RequestError
-from colonnade.data import arrive, odcs, shape
+from colonnade.data import arrive, odcs, schema, shape
 from colonnade.data.shape import Shape
 from colonnade.govern.session import Session
 from colonnade.project import Source
@@ -155,9 +155,13 @@ def _write(frame: pl.DataFrame, path: Path, batch: str) -> None:
 def _bound(source: Source, folder: Path) -> Shape | None:
     """The shape that the contract says; None where there is none yet."""
     path = folder / "contracts" / f"{source.name}.yaml"
-    if not path.exists():
+    if source.contract is not None:
+        contract = schema.contract_of(source.name, source.contract).contract
+    elif path.exists():
+        contract = odcs.read(path)
+    else:
         return None
-    return {column.name: column.type for column in odcs.read(path).columns}
+    return {column.name: column.type for column in contract.columns}
 
 
 def _key(sent: Sent) -> str:

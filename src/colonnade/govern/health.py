@@ -42,6 +42,8 @@ class Places:
     spool: Path
     host: str
     port: int
+    server_host: str
+    server_port: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

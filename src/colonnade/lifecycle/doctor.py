@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from colonnade.base.errors import ColonnadeError, UnavailableError
 from colonnade.compute import code
@@ -20,6 +20,7 @@ from colonnade.records.finding import Finding
 from colonnade.serve import collect, segment, supervisor
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
+_ALIVE: Final = {"serving": "/v2/health/live", "server": "/healthz"}
 _ASK_S: Final = 2.0
 
 
@@ -57,26 +58,34 @@ def examine(folder: Path, find: Callable[[Path], Places]) -> Iterator[Finding]:
     )
     yield from _stores(places)
     yield port(places.host, places.port)
+    yield port(places.server_host, places.server_port, "server")
     if places.made:
         yield _held("project", lambda: _project(places.folder))
 
 
-def port(host: str, number: int) -> Finding:
-    """Whether endpoints could listen; an endpoint server that does so already is no trouble."""
+def port(host: str, number: int, part: Literal["serving", "server"] = "serving") -> Finding:
+    """Whether a server could listen; one of ours that does so already is no trouble.
+
+    Args:
+        host: the address.
+        number: of the port.
+        part: of the settings: the endpoints, or the control server.
+    """
+    check = "port" if part == "serving" else "server port"
     try:
         supervisor.bind(host, number, guarded=False).close()
     except UnavailableError as error:
-        if _answers(host, number):
+        if _answers(host, number, _ALIVE[part]):
             return Finding(
-                check="port",
+                check=check,
                 state="warning",
-                found=f"{host}:{number} is taken by an endpoint server that answers",
-                fix="nothing to do if it is this project's; else set serving.port",
+                found=f"{host}:{number} is taken by a server of ours that answers",
+                fix=f"nothing to do if it is this project's; else set {part}.port",
             )
-        return _problem("port", error)
+        return _problem(check, error)
     except ColonnadeError as error:
-        return _problem("port", error)
-    return Finding(check="port", state="ok", found=f"{host}:{number} can be bound")
+        return _problem(check, error)
+    return Finding(check=check, state="ok", found=f"{host}:{number} can be bound")
 
 
 def spool(folder: Path, keys: dict[str, bytes]) -> Finding:
@@ -166,11 +175,11 @@ def _problem(check: str, error: ColonnadeError) -> Finding:
     )
 
 
-def _answers(host: str, number: int) -> bool:
+def _answers(host: str, number: int, path: str) -> bool:
     """Whether it is one of our servers that holds the port."""
     connection = http.client.HTTPConnection(host, number, timeout=_ASK_S)
     try:
-        connection.request("GET", "/v2/health/live")
+        connection.request("GET", path)
         return connection.getresponse().read() == b'{"live":true}'
     except (OSError, http.client.HTTPException):
         return False
