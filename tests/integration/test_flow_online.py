@@ -95,3 +95,11 @@ def test_two_rows_of_one_moment_are_refused(folder):
     land(folder, "rows2.csv", rows(("N1", 3, 3, 121)))
     with pytest.raises(VerdictError, match="CN-TABLE-006"):
         carry_out(folder)
+
+
+def test_a_backfill_is_published_too(tmp_path, capsys):
+    empty(tmp_path, PROJECT.replace("online=True", 'partition="day", online=True'))
+    land(tmp_path, "rows1.csv", rows(("N1", 1, 1, 100), ("N1", 3, 3, 120)))
+    words = ["run", "planes", "--from", "2013-01-01", "--to", "2013-01-01"]
+    assert run([*words, "--project", str(tmp_path)]) == 0
+    assert seats(tmp_path, capsys, "N1") == 100

@@ -130,14 +130,15 @@ def backfill(
     for bound in bounds:
         span_of(bound)
     steps = run(session, project, folder, table.inputs, progress) if table.inputs else []
-    while True:
-        built = transform(session, table, folder, bounds)
-        if not built.done and steps and steps[-1].name == name:
-            return steps
-        steps.append(_built(table, built))
+    built = transform(session, table, folder, bounds)
+    steps.append(_step(table, built))
+    progress(steps[-1])
+    while built.done and (built := transform(session, table, folder, bounds)).done:
+        steps.append(_step(table, built))
         progress(steps[-1])
-        if not built.done:
-            return steps
+    if table.online:  # once, and not with each stretch of time
+        online.publish(session, table, built.entry)
+    return steps
 
 
 def arrived(session: Session, project: Project, folder: Path, settled_s: float) -> dict[str, int]:
@@ -264,12 +265,13 @@ def _source(session: Session, source: Source, folder: Path) -> Step:
 
 
 def _table(session: Session, table: Table, folder: Path) -> Step:
+    """Make a table; an online one is published, also where a kill left that undone."""
     built = transform(session, table, folder)
     published = table.online and online.publish(session, table, built.entry)
-    return _built(table, built, published=published)
+    return _step(table, built, published=published)
 
 
-def _built(table: Table, built: Built, *, published: bool = False) -> Step:
+def _step(table: Table, built: Built, *, published: bool = False) -> Step:
     rows = f"{built.entry.read(TableVersion).rows:,} rows"
     return Step(
         kind="table",
