@@ -378,14 +378,14 @@ def test_a_file_that_somebody_deleted_is_named(server):
     assert kept(server, 151, 151) == [event(151)]
 
 
-def test_the_sources_are_told_with_what_waits(server):
-    run(server)
-    _, answer = server.push(body(161))
-    status, told, _ = server.ask("GET", "/v1/sources")
+def test_the_sources_are_told_with_what_waits(bound):
+    run(bound)
+    _, answer = bound.push(body(161))
+    status, told, _ = bound.ask("GET", "/v1/sources")
     assert status == 200
     assert told["sources"]["events"]["waiting"] == [answer["batch"]]
-    run(server)
-    _, told, _ = server.ask("GET", "/v1/sources")
+    run(bound)
+    _, told, _ = bound.ask("GET", "/v1/sources")
     assert told["sources"]["events"]["waiting"] == []
 
 
