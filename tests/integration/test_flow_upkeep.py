@@ -142,6 +142,23 @@ def test_the_training_table_of_a_live_model_and_what_it_came_from_stay(tmp_path)
         assert session.scan(Ref("table", "rows", 1)).collect().height == 2000
 
 
+def test_what_was_answered_is_traced_after_every_vacuum(tmp_path, capsys):
+    fitted(tmp_path)
+    traced = []
+    for first in (3000, 3100):
+        asked = rows(first, 20).with_columns(high=pl.col("x") > 0.5).drop("y")
+        asked.write_csv(tmp_path / "in.csv")
+        out = tmp_path / f"out{first}.csv"
+        words = ["--in", str(tmp_path / "in.csv"), "--out", str(out)]
+        assert colonnade(tmp_path, "predict", "risk", *words) == 0
+        traced.append(pl.read_csv(out)["prediction_id"][0])
+    assert colonnade(tmp_path, "data", "vacuum", "--retention", "0", "--full") == 0
+    for prediction in traced:
+        capsys.readouterr()
+        assert colonnade(tmp_path, "trace", prediction) == 0
+        assert "rows verified" in capsys.readouterr().out
+
+
 def test_the_commands_say_what_became_of_a_table(tmp_path, capsys):
     fitted(tmp_path)
     land(tmp_path, "rows2.csv", rows(2000, 50))

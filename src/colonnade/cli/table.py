@@ -1,4 +1,4 @@
-"""``data versions``, ``files``, ``compact``, ``vacuum``, ``hold`` and ``release``: upkeep."""
+"""``data versions``, ``files``, ``compact``, ``vacuum``, ``hold`` and ``lift``: upkeep."""
 
 from __future__ import annotations
 
