@@ -342,8 +342,8 @@ def test_two_workers_carry_a_job_out_once(tmp_path):
     until(lambda: entries(tmp_path, kind="action", verb="conclude"))
     for worker in workers:
         worker.terminate()
-    said = "".join(worker.communicate(timeout=60)[0] for worker in workers)
-    assert [worker.returncode for worker in workers] == [0, 0]
+    said = "".join(worker.stdout.read() for worker in workers)
+    assert [worker.wait(timeout=60) for worker in workers] == [0, 0]
     assert said.count(": promote: ") == 1
     assert len(entries(tmp_path, kind="action", verb="conclude")) == 1
     assert len(entries(tmp_path, kind="run", verb="start")) == 2
